@@ -2,6 +2,7 @@
  * where the error happens, in words that a user can act on: what, where, what was expected. */
 #ifndef CORE_STATUS_H
 #define CORE_STATUS_H
+#include <signal.h>
 #include "glow/plugin.h"
 
 typedef int glow_status;                /* GLOW_OK or GLOW_E* of glow/plugin.h */
@@ -31,4 +32,7 @@ const char *fail_message(void);
 void note(int level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Messages below this level are dropped; default 0. */
 extern int note_level;
+
+/* Non-zero once the user asked to stop (SIGINT): long work returns GLOW_ECANCEL soon. */
+extern volatile sig_atomic_t cancel_requested;
 #endif
