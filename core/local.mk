@@ -1,0 +1,25 @@
+# core/ - the engine, linked into the program and the tests. What a plug-in needs is one header.
+glowincludedir = $(includedir)/glow
+glowinclude_HEADERS = %D%/include/glow/plugin.h
+pkgconfigdir = $(libdir)/pkgconfig
+pkgconfig_DATA = %D%/glow.pc
+
+noinst_LTLIBRARIES += %D%/libcore.la
+%C%_libcore_la_SOURCES = \
+	%D%/backend.h \
+	%D%/config.h \
+	%D%/data.h \
+	%D%/instance.h \
+	%D%/ops.def \
+	%D%/options.h \
+	%D%/philox.h \
+	%D%/registry.h \
+	%D%/status.c \
+	%D%/status.h \
+	%D%/tensor.h
+# PKGLIBDIR: where plug-ins are installed, in directories layers, nets, priors and datasets. A program
+# that runs from the build tree, /proc/self/exe being BUILD/host/glow, takes BUILD/plugins/*/.libs.
+%C%_libcore_la_CPPFLAGS = $(AM_CPPFLAGS) $(LIBCONFIG_CFLAGS) $(JANSSON_CFLAGS) $(SPNG_CFLAGS) \
+	$(CAIRO_CFLAGS) $(ZLIB_CFLAGS) -DPKGLIBDIR='"$(pkglibdir)"'
+%C%_libcore_la_LIBADD = $(LIBCONFIG_LIBS) $(JANSSON_LIBS) $(SPNG_LIBS) $(CAIRO_LIBS) $(ZLIB_LIBS) \
+	$(DL_LIBS)

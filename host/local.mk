@@ -1,0 +1,1 @@
+# host/ - the program: main.c and one file per command.
