@@ -1,0 +1,59 @@
+# core/cpu/ - the CPU backend. The files of isa/ are compiled once per instruction set and real type, each
+# time into a library of their own; cpu.c picks among them when the program runs.
+%C%_sources = \
+	%D%/cpu.c \
+	%D%/isa.h \
+	%D%/pool.c \
+	%D%/pool.h \
+	%D%/walk.c \
+	%D%/walk.h \
+	%D%/isa/kernels.h
+%C%_kernels = \
+	%D%/isa/custom.c \
+	%D%/isa/elementwise.c \
+	%D%/isa/layout.c \
+	%D%/isa/linalg.c \
+	%D%/isa/optim.c \
+	%D%/isa/random.c \
+	%D%/isa/real_math.h \
+	%D%/isa/reduce.c \
+	%D%/isa/table.c \
+	%D%/isa/gemm.c \
+	%D%/isa/matmul.c \
+	%D%/isa/conv.c \
+	%D%/isa/chain.c
+# Not -ffast-math: NaN and Inf keep their meaning, and results do not depend on the compiler's mood.
+# -ftree-vectorize stands apart from -O3 because a -O2 in CFLAGS comes behind and would undo it.
+%C%_flags = $(AM_CFLAGS) -O3 -ftree-vectorize -fno-math-errno -fno-trapping-math -ffp-contract=fast \
+	-fno-semantic-interposition
+%C%_flags_avx2 = $(%C%_flags) -mavx2 -mfma
+%C%_flags_avx512 = $(%C%_flags) -mavx512f -mavx512vl -mavx512dq -mavx512bw -mavx2 -mfma \
+	-mprefer-vector-width=512
+
+noinst_LTLIBRARIES += %D%/libkernels_base_32.la %D%/libkernels_base_64.la
+%C%_libkernels_base_32_la_SOURCES = $(%C%_kernels)
+%C%_libkernels_base_32_la_CPPFLAGS = $(AM_CPPFLAGS) -DISA=base -DREAL_BITS=32
+%C%_libkernels_base_32_la_CFLAGS = $(%C%_flags)
+%C%_libkernels_base_64_la_SOURCES = $(%C%_kernels)
+%C%_libkernels_base_64_la_CPPFLAGS = $(AM_CPPFLAGS) -DISA=base -DREAL_BITS=64
+%C%_libkernels_base_64_la_CFLAGS = $(%C%_flags)
+%C%_libraries = %D%/libkernels_base_32.la %D%/libkernels_base_64.la
+
+if X86
+noinst_LTLIBRARIES += %D%/libkernels_avx2_32.la %D%/libkernels_avx2_64.la \
+	%D%/libkernels_avx512_32.la %D%/libkernels_avx512_64.la
+%C%_libkernels_avx2_32_la_SOURCES = $(%C%_kernels)
+%C%_libkernels_avx2_32_la_CPPFLAGS = $(AM_CPPFLAGS) -DISA=avx2 -DREAL_BITS=32
+%C%_libkernels_avx2_32_la_CFLAGS = $(%C%_flags_avx2)
+%C%_libkernels_avx2_64_la_SOURCES = $(%C%_kernels)
+%C%_libkernels_avx2_64_la_CPPFLAGS = $(AM_CPPFLAGS) -DISA=avx2 -DREAL_BITS=64
+%C%_libkernels_avx2_64_la_CFLAGS = $(%C%_flags_avx2)
+%C%_libkernels_avx512_32_la_SOURCES = $(%C%_kernels)
+%C%_libkernels_avx512_32_la_CPPFLAGS = $(AM_CPPFLAGS) -DISA=avx512 -DREAL_BITS=32
+%C%_libkernels_avx512_32_la_CFLAGS = $(%C%_flags_avx512)
+%C%_libkernels_avx512_64_la_SOURCES = $(%C%_kernels)
+%C%_libkernels_avx512_64_la_CPPFLAGS = $(AM_CPPFLAGS) -DISA=avx512 -DREAL_BITS=64
+%C%_libkernels_avx512_64_la_CFLAGS = $(%C%_flags_avx512)
+%C%_libraries += %D%/libkernels_avx2_32.la %D%/libkernels_avx2_64.la \
+	%D%/libkernels_avx512_32.la %D%/libkernels_avx512_64.la
+endif
