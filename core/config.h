@@ -24,6 +24,7 @@ char *config_text(const struct config *);
 const char *config_dir(const struct config *);
 
 const struct config_node *config_root(const struct config *);
+const struct config *config_of(const struct config_node *);   /* the one that a node belongs to */
 /* The setting at a dotted path below the root ("train.optimizer.lr"), or NULL. */
 const struct config_node *config_find(const struct config *, const char *path);
 

@@ -31,13 +31,13 @@ glow_status fail_memory(size_t n, const char *owner)
 
 glow_status fail_context(glow_status code, const char *format, ...)
 {
-    char text[MESSAGE_SIZE];
+    char context[MESSAGE_SIZE], text[2 * MESSAGE_SIZE + 2];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    vsnprintf(context, sizeof context, format, args);
     va_end(args);
-    size_t used = strlen(text);
-    snprintf(text + used, sizeof text - used, ": %s", message);
+    snprintf(text, sizeof text, "%s: %s", context, message);
+    text[MESSAGE_SIZE - 1] = '\0';
     memcpy(message, text, strlen(text) + 1);
     return code;
 }

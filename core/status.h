@@ -5,7 +5,7 @@
 #include <signal.h>
 #include "glow/plugin.h"
 
-typedef int glow_status;                /* GLOW_OK or GLOW_E* of glow/plugin.h */
+typedef int glow_status; /* GLOW_OK or GLOW_E* of glow/plugin.h */
 
 #define TRY(expr)                                                                                  \
     do {                                                                                           \
