@@ -7,6 +7,7 @@ pkgconfig_DATA = %D%/glow.pc
 noinst_LTLIBRARIES += %D%/libcore.la
 %C%_libcore_la_SOURCES = \
 	%D%/backend.h \
+	%D%/config.c \
 	%D%/config.h \
 	%D%/data.h \
 	%D%/instance.h \
@@ -14,6 +15,8 @@ noinst_LTLIBRARIES += %D%/libcore.la
 	%D%/options.h \
 	%D%/philox.h \
 	%D%/registry.h \
+	%D%/source.c \
+	%D%/source.h \
 	%D%/status.c \
 	%D%/status.h \
 	%D%/tensor.h

@@ -1,0 +1,162 @@
+#!/bin/bash
+# From a fresh Debian or Ubuntu to a trained model and a picture of its samples; see --help.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+usage()
+{
+    cat <<'TEXT'
+usage: ./quickstart.sh [--no-install] [-- ARGUMENT...]
+       ./quickstart.sh check [--no-install]
+
+Installs the Debian packages that are missing (as root or through sudo), builds glow in build/ and
+trains the model of glow.cfg. The run is written to runs/quickstart: checkpoint, log, loss curve and
+a picture of samples. What is installed and built already is not done again.
+Arguments behind -- go to `glow train`, e.g. ./quickstart.sh -- --steps 200 --threads 1
+
+check           build, then run every test: make check, the ABI checks, and the conformance suite
+                on each plug-in
+--no-install    never install; if a package is missing, say which and stop
+--help          this text
+
+exit codes: 0 done, 1 a test or the training failed, 2 something is missing or an argument is wrong
+TEXT
+}
+
+mode=train
+install=yes
+train_arguments=()
+while [ $# -gt 0 ]; do
+    case $1 in
+    check) mode=check ;;
+    --no-install) install=no ;;
+    -h | --help) usage; exit 0 ;;
+    --) shift; train_arguments=("$@"); break ;;
+    *) echo "quickstart.sh: unknown argument \"$1\"; --help lists what there is" >&2; exit 2 ;;
+    esac
+    shift
+done
+
+build_packages=(gcc libc6-dev make autoconf automake libtool pkg-config libconfig-dev libjansson-dev
+    libspng-dev libturbojpeg0-dev libzip-dev zlib1g-dev libcairo2-dev)
+check_packages=(check abigail-tools python3 python3-numpy)
+data_package=dataset-fashion-mnist
+
+# ---- stages: each is announced and timed
+
+stage()
+{
+    local name=$1 begin=$SECONDS
+    shift
+    printf '==> %s\n' "$name" >&2
+    "$@"
+    printf '==> %s: %d s\n' "$name" $((SECONDS - begin)) >&2
+}
+
+# ---- packages
+
+# Prints those of the packages that are not installed.
+missing_packages()
+{
+    local package
+    for package in "$@"; do
+        [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] ||
+            echo "$package"
+    done
+}
+
+apt_updated=no
+apt_install()
+{
+    local root=()
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null || return 1
+        root=(sudo)
+    fi
+    if [ "$apt_updated" = no ]; then
+        "${root[@]}" apt-get update -q >&2 || return 1
+        apt_updated=yes
+    fi
+    "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -q -y --no-install-recommends "$@" >&2
+}
+
+# Installs what is missing of "$@", or says what it is and stops.
+require_packages()
+{
+    local missing
+    mapfile -t missing < <(missing_packages "$@")
+    [ ${#missing[@]} -gt 0 ] || return 0
+    if [ "$install" = no ]; then
+        echo "quickstart.sh: missing packages; run: apt-get install ${missing[*]}" >&2
+        exit 2
+    fi
+    echo "installing ${missing[*]}" >&2
+    if ! apt_install "${missing[@]}"; then
+        echo "quickstart.sh: could not install the packages (neither root nor sudo, or no network);" \
+             "run as root: apt-get install ${missing[*]}" >&2
+        exit 2
+    fi
+}
+
+on_debian() { command -v dpkg-query >/dev/null && command -v apt-get >/dev/null; }
+
+packages()
+{
+    if ! on_debian; then
+        cat >&2 <<'TEXT'
+This is no Debian or Ubuntu: nothing is installed. Needed are a C compiler, make, autoconf, automake,
+libtool, pkg-config and the libraries libconfig, jansson, spng, libjpeg-turbo, libzip, zlib and cairo;
+for `check` also check (0.15), libabigail's tools and Python 3 with NumPy.
+TEXT
+        return 0
+    fi
+    require_packages "${build_packages[@]}"
+    [ "$mode" != check ] || require_packages "${check_packages[@]}"
+}
+
+# The real images of glow.cfg. Without them the built-in images serve: data_arguments says so.
+data_arguments=()
+images()
+{
+    [ ! -d /usr/share/dataset-fashion-mnist ] || return 0
+    if on_debian && [ "$install" = yes ] && apt_install "$data_package"; then return 0; fi
+    echo "The package $data_package can't be had: training on the built-in \"glyphs\" instead." >&2
+    data_arguments=(--set 'data = { dataset = "glyphs"; batch = 64; }')
+}
+
+# ---- build
+
+if [ -e config.status ]; then build=.; else build=build; fi
+jobs=$(nproc 2>/dev/null || echo 1)
+
+compile()
+{
+    [ -e configure ] || ./autogen.sh >&2
+    mkdir -p $build
+    [ -e $build/config.status ] || (cd build && ../configure --quiet) >&2
+    make -C $build -s -j "$jobs" >&2
+}
+
+# ---- what the two modes do
+
+train()
+{
+    local run=runs/quickstart
+    mkdir -p runs
+    $build/host/glow train glow.cfg --out $run "${data_arguments[@]}" "${train_arguments[@]}"
+}
+
+check()
+{
+    local status=0
+    make -C $build -s -j "$jobs" check >&2 || status=1
+    make -C $build -s check-abi >&2 || status=1
+    make -C $build -s check-plugins >&2 || status=1
+    return $status
+}
+
+stage "packages" packages
+[ $mode = check ] || stage "images" images
+stage "build" compile
+stage "$mode" $mode
