@@ -71,7 +71,8 @@ struct backend {
     glow_status (*alloc)(struct engine *, size_t bytes, const char *owner, void **out);
     void (*release)(struct engine *, void *);
 
-    /* The kernel of an operation for that dtype, or NULL if there is none. */
+    /* The kernel of an operation, or NULL if there is none. The dtype is that of the first input, of the
+     * output where there is no input. */
     kernel_fn (*kernel)(int op, int32_t dtype);
     /* Bytes of scratch that a step needs. Operand shapes and strides are set, data pointers are NULL
      * only for absent and unwanted ones (others hold a dummy). */
@@ -87,6 +88,9 @@ struct backend {
     double (*sum_squares)(struct engine *, const struct flat *);
     /* average = decay * average + (1 - decay) * x */
     void (*ema)(struct engine *, const struct flat *average, const struct flat *x, double decay);
+
+    /* From now on `run` adds the seconds of each step to seconds_by_op[op] (OP_COUNT numbers); NULL: off. */
+    void (*profile)(struct engine *, double *seconds_by_op);
 };
 
 extern const struct backend backend_cpu;

@@ -1,16 +1,9 @@
 # core/cpu/ - the CPU backend. The files of isa/ are compiled once per instruction set and real type, each
-# time into a library of their own; cpu.c picks among them when the program runs.
-%C%_sources = \
-	%D%/cpu.c \
-	%D%/isa.h \
-	%D%/pool.c \
-	%D%/pool.h \
-	%D%/walk.c \
-	%D%/walk.h \
-	%D%/isa/kernels.h
+# time into a library of their own; cpu.c picks among them when the program runs. libcpu.la holds it all.
 %C%_kernels = \
 	%D%/isa/custom.c \
 	%D%/isa/elementwise.c \
+	%D%/isa/kernels.h \
 	%D%/isa/layout.c \
 	%D%/isa/linalg.c \
 	%D%/isa/optim.c \
@@ -39,7 +32,13 @@ noinst_LTLIBRARIES += %D%/libkernels_base_32.la %D%/libkernels_base_64.la
 %C%_libkernels_base_64_la_CFLAGS = $(%C%_flags)
 %C%_libraries = %D%/libkernels_base_32.la %D%/libkernels_base_64.la
 
+noinst_LTLIBRARIES += %D%/libcpu.la
+%C%_libcpu_la_SOURCES = %D%/cpu.c %D%/isa.h %D%/pool.c %D%/pool.h %D%/walk.c %D%/walk.h
+%C%_libcpu_la_CPPFLAGS = $(AM_CPPFLAGS)
+%C%_libcpu_la_LIBADD = $(%C%_libraries)
+
 if X86
+%C%_libcpu_la_CPPFLAGS += -DX86_KERNELS
 noinst_LTLIBRARIES += %D%/libkernels_avx2_32.la %D%/libkernels_avx2_64.la \
 	%D%/libkernels_avx512_32.la %D%/libkernels_avx512_64.la
 %C%_libkernels_avx2_32_la_SOURCES = $(%C%_kernels)
