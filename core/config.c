@@ -381,6 +381,8 @@ const char *config_string(const struct config_node *node)
     return node->kind == CONFIG_STRING ? node->value.string : NULL;
 }
 
+bool config_overridden(const struct config_node *node) { return node->line == 0 && node->file; }
+
 /* ---------------------------------------------------------------- writing */
 
 static void write_string(FILE *f, const char *s)

@@ -2,6 +2,7 @@
  * libconfig.h is included in config.c only. */
 #ifndef CORE_CONFIG_H
 #define CORE_CONFIG_H
+#include <stdbool.h>
 #include "status.h"
 
 struct config;                          /* one configuration: a file's text and the overrides */
@@ -36,6 +37,7 @@ const struct config_node *config_member(const struct config_node *group, const c
 int64_t config_int(const struct config_node *);          /* INT, BOOL; REAL with an integral value */
 double config_real(const struct config_node *);          /* INT, REAL */
 const char *config_string(const struct config_node *);   /* STRING, else NULL */
+bool config_overridden(const struct config_node *);      /* whether it comes from config_set */
 /* A setting as configuration text ("0.5", "\"openai\""), into buf. Returns buf. */
 const char *config_value_text(const struct config_node *, char *buf, size_t size);
 

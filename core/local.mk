@@ -10,11 +10,25 @@ noinst_LTLIBRARIES += %D%/libcore.la
 	%D%/config.c \
 	%D%/config.h \
 	%D%/data.h \
+	%D%/file.c \
+	%D%/file.h \
 	%D%/instance.h \
+	%D%/literal.c \
+	%D%/literal.h \
+	%D%/npy.c \
+	%D%/npy.h \
 	%D%/ops.def \
+	%D%/options.c \
 	%D%/options.h \
+	%D%/options_records.c \
 	%D%/philox.h \
+	%D%/picture.c \
+	%D%/picture.h \
+	%D%/range.c \
+	%D%/range.h \
 	%D%/registry.h \
+	%D%/safetensors.c \
+	%D%/safetensors.h \
 	%D%/source.c \
 	%D%/source.h \
 	%D%/status.c \
