@@ -5,13 +5,59 @@ PLUGIN_LINK = -module -avoid-version -shared -no-undefined $(NO_UNDEFINED_LDFLAG
 	-export-symbols-regex '^glow_plugin_v1$$'
 
 layersexecdir = $(pkglibdir)/layers
-layersexec_LTLIBRARIES =
+layersexec_LTLIBRARIES = \
+	%D%/layers/actnorm.la \
+	%D%/layers/additive.la \
+	%D%/layers/affine.la \
+	%D%/layers/factor_out.la \
+	%D%/layers/invconv.la \
+	%D%/layers/logit.la \
+	%D%/layers/permute.la \
+	%D%/layers/quantize.la \
+	%D%/layers/squeeze.la
+%C%_layers_actnorm_la_CPPFLAGS = $(PLUGIN_CPPFLAGS)
+%C%_layers_actnorm_la_LDFLAGS = $(PLUGIN_LINK)
+%C%_layers_additive_la_CPPFLAGS = $(PLUGIN_CPPFLAGS)
+%C%_layers_additive_la_LDFLAGS = $(PLUGIN_LINK)
+%C%_layers_affine_la_CPPFLAGS = $(PLUGIN_CPPFLAGS)
+%C%_layers_affine_la_LDFLAGS = $(PLUGIN_LINK)
+%C%_layers_factor_out_la_CPPFLAGS = $(PLUGIN_CPPFLAGS)
+%C%_layers_factor_out_la_LDFLAGS = $(PLUGIN_LINK)
+%C%_layers_invconv_la_CPPFLAGS = $(PLUGIN_CPPFLAGS)
+%C%_layers_invconv_la_LDFLAGS = $(PLUGIN_LINK)
+%C%_layers_invconv_la_LIBADD = $(LIBM)
+%C%_layers_logit_la_CPPFLAGS = $(PLUGIN_CPPFLAGS)
+%C%_layers_logit_la_LDFLAGS = $(PLUGIN_LINK)
+%C%_layers_logit_la_LIBADD = $(LIBM)
+%C%_layers_permute_la_CPPFLAGS = $(PLUGIN_CPPFLAGS)
+%C%_layers_permute_la_LDFLAGS = $(PLUGIN_LINK)
+%C%_layers_quantize_la_CPPFLAGS = $(PLUGIN_CPPFLAGS)
+%C%_layers_quantize_la_LDFLAGS = $(PLUGIN_LINK)
+%C%_layers_squeeze_la_CPPFLAGS = $(PLUGIN_CPPFLAGS)
+%C%_layers_squeeze_la_LDFLAGS = $(PLUGIN_LINK)
 
 netsexecdir = $(pkglibdir)/nets
-netsexec_LTLIBRARIES =
+netsexec_LTLIBRARIES = \
+	%D%/nets/mlp.la \
+	%D%/nets/openai.la \
+	%D%/nets/resnet.la
+%C%_nets_mlp_la_CPPFLAGS = $(PLUGIN_CPPFLAGS)
+%C%_nets_mlp_la_LDFLAGS = $(PLUGIN_LINK)
+%C%_nets_mlp_la_LIBADD = $(LIBM)
+%C%_nets_openai_la_CPPFLAGS = $(PLUGIN_CPPFLAGS)
+%C%_nets_openai_la_LDFLAGS = $(PLUGIN_LINK)
+%C%_nets_resnet_la_CPPFLAGS = $(PLUGIN_CPPFLAGS)
+%C%_nets_resnet_la_LDFLAGS = $(PLUGIN_LINK)
+%C%_nets_resnet_la_LIBADD = $(LIBM)
 
 priorsexecdir = $(pkglibdir)/priors
-priorsexec_LTLIBRARIES =
+priorsexec_LTLIBRARIES = \
+	%D%/priors/learned.la \
+	%D%/priors/normal.la
+%C%_priors_learned_la_CPPFLAGS = $(PLUGIN_CPPFLAGS)
+%C%_priors_learned_la_LDFLAGS = $(PLUGIN_LINK)
+%C%_priors_normal_la_CPPFLAGS = $(PLUGIN_CPPFLAGS)
+%C%_priors_normal_la_LDFLAGS = $(PLUGIN_LINK)
 
 datasetsexecdir = $(pkglibdir)/datasets
 datasetsexec_LTLIBRARIES =
