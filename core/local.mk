@@ -6,18 +6,29 @@ pkgconfig_DATA = %D%/glow.pc
 
 noinst_LTLIBRARIES += %D%/libcore.la
 %C%_libcore_la_SOURCES = \
+	%D%/backend.c \
 	%D%/backend.h \
+	%D%/bump.c \
+	%D%/bump.h \
 	%D%/config.c \
 	%D%/config.h \
+	%D%/custom.c \
+	%D%/custom.h \
 	%D%/data.h \
 	%D%/file.c \
 	%D%/file.h \
+	%D%/grad.c \
+	%D%/graph.c \
+	%D%/graph.h \
+	%D%/infer.c \
 	%D%/instance.h \
 	%D%/literal.c \
 	%D%/literal.h \
+	%D%/model.h \
 	%D%/npy.c \
 	%D%/npy.h \
 	%D%/ops.def \
+	%D%/optable.c \
 	%D%/options.c \
 	%D%/options.h \
 	%D%/options_records.c \
@@ -27,6 +38,7 @@ noinst_LTLIBRARIES += %D%/libcore.la
 	%D%/range.c \
 	%D%/range.h \
 	%D%/registry.h \
+	%D%/rewrite.c \
 	%D%/safetensors.c \
 	%D%/safetensors.h \
 	%D%/source.c \
@@ -37,7 +49,6 @@ noinst_LTLIBRARIES += %D%/libcore.la
 # PKGLIBDIR: where plug-ins are installed, in directories layers, nets, priors and datasets. A program
 # that runs from the build tree, /proc/self/exe being BUILD/host/glow, takes BUILD/plugins/*/.libs.
 %C%_libcore_la_CPPFLAGS = $(AM_CPPFLAGS) $(LIBCONFIG_CFLAGS) $(JANSSON_CFLAGS) $(SPNG_CFLAGS) \
-	$(TURBOJPEG_CFLAGS) $(CAIRO_CFLAGS) $(ZLIB_CFLAGS) \
-	-DPKGLIBDIR='"$(pkglibdir)"'
-%C%_libcore_la_LIBADD = $(LIBCONFIG_LIBS) $(JANSSON_LIBS) $(SPNG_LIBS) $(TURBOJPEG_LIBS) $(CAIRO_LIBS) \
-	$(ZLIB_LIBS) $(DL_LIBS)
+	$(TURBOJPEG_CFLAGS) $(CAIRO_CFLAGS) $(ZLIB_CFLAGS) -DPKGLIBDIR='"$(pkglibdir)"'
+%C%_libcore_la_LIBADD = $(LIBCONFIG_LIBS) $(JANSSON_LIBS) $(SPNG_LIBS) $(TURBOJPEG_LIBS) $(CAIRO_LIBS) $(ZLIB_LIBS) \
+	$(DL_LIBS)

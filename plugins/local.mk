@@ -15,6 +15,21 @@ layersexec_LTLIBRARIES = \
 	%D%/layers/permute.la \
 	%D%/layers/quantize.la \
 	%D%/layers/squeeze.la
+
+netsexecdir = $(pkglibdir)/nets
+netsexec_LTLIBRARIES = \
+	%D%/nets/mlp.la \
+	%D%/nets/openai.la \
+	%D%/nets/resnet.la
+
+priorsexecdir = $(pkglibdir)/priors
+priorsexec_LTLIBRARIES = \
+	%D%/priors/learned.la \
+	%D%/priors/normal.la
+
+datasetsexecdir = $(pkglibdir)/datasets
+datasetsexec_LTLIBRARIES =
+
 %C%_layers_actnorm_la_CPPFLAGS = $(PLUGIN_CPPFLAGS)
 %C%_layers_actnorm_la_LDFLAGS = $(PLUGIN_LINK)
 %C%_layers_additive_la_CPPFLAGS = $(PLUGIN_CPPFLAGS)
@@ -25,40 +40,21 @@ layersexec_LTLIBRARIES = \
 %C%_layers_factor_out_la_LDFLAGS = $(PLUGIN_LINK)
 %C%_layers_invconv_la_CPPFLAGS = $(PLUGIN_CPPFLAGS)
 %C%_layers_invconv_la_LDFLAGS = $(PLUGIN_LINK)
-%C%_layers_invconv_la_LIBADD = $(LIBM)
 %C%_layers_logit_la_CPPFLAGS = $(PLUGIN_CPPFLAGS)
 %C%_layers_logit_la_LDFLAGS = $(PLUGIN_LINK)
-%C%_layers_logit_la_LIBADD = $(LIBM)
 %C%_layers_permute_la_CPPFLAGS = $(PLUGIN_CPPFLAGS)
 %C%_layers_permute_la_LDFLAGS = $(PLUGIN_LINK)
 %C%_layers_quantize_la_CPPFLAGS = $(PLUGIN_CPPFLAGS)
 %C%_layers_quantize_la_LDFLAGS = $(PLUGIN_LINK)
 %C%_layers_squeeze_la_CPPFLAGS = $(PLUGIN_CPPFLAGS)
 %C%_layers_squeeze_la_LDFLAGS = $(PLUGIN_LINK)
-
-netsexecdir = $(pkglibdir)/nets
-netsexec_LTLIBRARIES = \
-	%D%/nets/mlp.la \
-	%D%/nets/openai.la \
-	%D%/nets/resnet.la
 %C%_nets_mlp_la_CPPFLAGS = $(PLUGIN_CPPFLAGS)
 %C%_nets_mlp_la_LDFLAGS = $(PLUGIN_LINK)
-%C%_nets_mlp_la_LIBADD = $(LIBM)
 %C%_nets_openai_la_CPPFLAGS = $(PLUGIN_CPPFLAGS)
 %C%_nets_openai_la_LDFLAGS = $(PLUGIN_LINK)
 %C%_nets_resnet_la_CPPFLAGS = $(PLUGIN_CPPFLAGS)
 %C%_nets_resnet_la_LDFLAGS = $(PLUGIN_LINK)
-%C%_nets_resnet_la_LIBADD = $(LIBM)
-
-priorsexecdir = $(pkglibdir)/priors
-priorsexec_LTLIBRARIES = \
-	%D%/priors/learned.la \
-	%D%/priors/normal.la
 %C%_priors_learned_la_CPPFLAGS = $(PLUGIN_CPPFLAGS)
 %C%_priors_learned_la_LDFLAGS = $(PLUGIN_LINK)
 %C%_priors_normal_la_CPPFLAGS = $(PLUGIN_CPPFLAGS)
 %C%_priors_normal_la_LDFLAGS = $(PLUGIN_LINK)
-
-datasetsexecdir = $(pkglibdir)/datasets
-datasetsexec_LTLIBRARIES =
-
