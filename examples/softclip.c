@@ -5,12 +5,17 @@
  * that have no kernel here, and what the kernels are tested against.
  *
  *   cc -shared -fPIC -I/usr/local/include softclip.c -o softclip.so */
+#include <stdio.h>
 #include <glow/plugin.h>
 
 /* ---- the operation: in x; attribute r; out y, slope */
 
 static int32_t infer(struct glow_custom_infer *c)
 {
+    if (c->n_in != 1 || c->n_out != 2 || c->n_attr != 1 || c->in[0].rank < 0) {
+        snprintf(c->why, c->why_size, "softclip takes x and r, and gives y and the slope");
+        return GLOW_EINVAL;
+    }
     c->out[0] = c->out[1] = c->in[0];
     return GLOW_OK;
 }
