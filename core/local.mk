@@ -15,12 +15,15 @@ noinst_LTLIBRARIES += %D%/libcore.la
 	%D%/custom.c \
 	%D%/custom.h \
 	%D%/data.h \
+	%D%/descriptor.c \
+	%D%/descriptor.h \
 	%D%/file.c \
 	%D%/file.h \
 	%D%/grad.c \
 	%D%/graph.c \
 	%D%/graph.h \
 	%D%/infer.c \
+	%D%/instance.c \
 	%D%/instance.h \
 	%D%/literal.c \
 	%D%/literal.h \
@@ -37,6 +40,7 @@ noinst_LTLIBRARIES += %D%/libcore.la
 	%D%/picture.h \
 	%D%/range.c \
 	%D%/range.h \
+	%D%/registry.c \
 	%D%/registry.h \
 	%D%/rewrite.c \
 	%D%/safetensors.c \

@@ -194,51 +194,65 @@ out:
 
 /* ---------------------------------------------------------------- reading */
 
-static const struct option_value *find_value(const struct options *o, const char *key, bool *found)
+/* The value of a key whose type is one of a mask of bits 1 << GLOW_OPT_*. */
+static const struct option_value *find_value(const struct options *o, const char *key,
+                                             uint32_t types, bool *found)
 {
     static const struct option_value none = { .string = "" };
-    int i = -1;
-    for (uint32_t k = 0; k < o->desc->n_options && i < 0; k++)
-        if (!strcmp(record_at(o->desc, k)->key, key)) i = (int)k;
-    if (found) *found = i >= 0;
-    return i < 0 ? &none : &o->values[i];
+    if (found) *found = true;
+    for (uint32_t i = 0; i < o->desc->n_options; i++)
+        if (!strcmp(record_at(o->desc, i)->key, key) && (types >> record_at(o->desc, i)->type & 1))
+            return &o->values[i];
+    if (found) *found = false;
+    return &none;
 }
+
+enum {
+    TYPES_INT = 1 << GLOW_OPT_INT | 1 << GLOW_OPT_BOOL,
+    TYPES_REAL = 1 << GLOW_OPT_REAL | 1 << GLOW_OPT_INT,
+    TYPES_STRING =
+        1 << GLOW_OPT_STRING | 1 << GLOW_OPT_ENUM | 1 << GLOW_OPT_PATH | 1 << GLOW_OPT_CHILD,
+    TYPES_REALS = 1 << GLOW_OPT_INTS | 1 << GLOW_OPT_REALS,
+    TYPES_STRINGS = 1 << GLOW_OPT_STRINGS,
+    TYPES_LIST = TYPES_REALS | TYPES_STRINGS,
+    TYPES_ANY = -1
+};
 
 int64_t options_int(const struct options *o, const char *key, bool *found)
 {
-    return find_value(o, key, found)->integer;
+    return find_value(o, key, TYPES_INT, found)->integer;
 }
 
 double options_real(const struct options *o, const char *key, bool *found)
 {
-    return find_value(o, key, found)->real;
+    return find_value(o, key, TYPES_REAL, found)->real;
 }
 
 const char *options_string(const struct options *o, const char *key, bool *found)
 {
-    return find_value(o, key, found)->string;
+    return find_value(o, key, TYPES_STRING, found)->string;
 }
 
 int64_t options_count(const struct options *o, const char *key, bool *found)
 {
-    return find_value(o, key, found)->n;
+    return find_value(o, key, TYPES_LIST, found)->n;
 }
 
 double options_real_at(const struct options *o, const char *key, int64_t i, bool *found)
 {
-    const struct option_value *value = find_value(o, key, found);
-    return value->reals && i >= 0 && i < value->n ? value->reals[i] : 0.0;
+    const struct option_value *value = find_value(o, key, TYPES_REALS, found);
+    return i >= 0 && i < value->n ? value->reals[i] : 0.0;
 }
 
 const char *options_string_at(const struct options *o, const char *key, int64_t i, bool *found)
 {
-    const struct option_value *value = find_value(o, key, found);
-    return value->strings && i >= 0 && i < value->n ? value->strings[i] : "";
+    const struct option_value *value = find_value(o, key, TYPES_STRINGS, found);
+    return i >= 0 && i < value->n ? value->strings[i] : "";
 }
 
 const struct config_node *options_node(const struct options *o, const char *key)
 {
-    return find_value(o, key, NULL)->node;
+    return find_value(o, key, TYPES_ANY, NULL)->node;
 }
 
 const struct config_node *options_child(const struct options *o, const char *key)
@@ -248,7 +262,7 @@ const struct config_node *options_child(const struct options *o, const char *key
 
 bool options_given(const struct options *o, const char *key)
 {
-    return find_value(o, key, NULL)->given;
+    return find_value(o, key, TYPES_ANY, NULL)->given;
 }
 
 /* ---------------------------------------------------------------- JSON */

@@ -17,8 +17,8 @@ glow_status options_resolve(struct options **, const struct glow_desc *, const s
                             const char *const *also, const char *owner);
 void options_free(struct options *);
 
-/* Values by key. Asking for a key that the descriptor lacks is the plug-in's bug: *found (if not NULL)
- * becomes false and the result is 0 or "". */
+/* Values by key. Asking for a key that the descriptor lacks, or as another type, is the plug-in's bug:
+ * *found (if not NULL) becomes false and the result is 0 or "". */
 int64_t options_int(const struct options *, const char *key, bool *found);      /* INT, BOOL */
 double options_real(const struct options *, const char *key, bool *found);      /* REAL, INT */
 const char *options_string(const struct options *, const char *key, bool *found);
