@@ -52,10 +52,10 @@ struct model {
     struct param *params;
     int n_params, cap_params;
     int64_t n_elements, n_trained;      /* of an arena (padded); trained parameters alone (exact) */
+    int64_t section[4];                 /* arenas hold: weights with L2 | other trained | frozen |; starts and end */
     void *weights, *gradients, *moment1, *moment2, *average;    /* arenas; NULL until needed */
     bool sealed;                        /* parameters are complete */
     bool initialised;                   /* data-dependent initialisation has run */
-    bool use_average;                   /* programs read the EMA instead of the weights */
     struct bump memory;                 /* names */
 };
 
@@ -78,6 +78,9 @@ glow_status model_training_arenas(struct model *, int moments, bool average);
 /* Index of the parameter, created at first mention while the model is being built; -1 after fail. */
 int model_param(struct model *, const struct instance *, const struct glow_param *);
 int model_find_param(const struct model *, const char *name);           /* or -1 */
+/* Adds latent `name` of a layer, with the prior of its CHILD option `slot`, or else the model's own;
+ * returns its index, or -1 after fail. For flow.c, while the model is being built. */
+int model_add_latent(struct model *, int layer, const char *name, const char *slot, const struct glow_type *);
 /* Draws a parameter's initial value into the weights. */
 glow_status model_draw_param(struct model *, int index);
 /* The dimensions of one sample (D), and whether it is an image. */

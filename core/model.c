@@ -1,0 +1,471 @@
+/* model.c - from the `model` group of glow.cfg to layers, latents and parameters.
+ *
+ * Building traces the flow forward once, layer by layer, on a sample of the input's type: that gives each
+ * layer's types, declares parameters at their first mention, and creates latents with their priors.
+ * Then the arenas are laid out, and the inverse is traced to see that it fits. */
+#include "model.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "flow.h"
+#include "philox.h"
+
+static void *grow_array(void *array, int *cap, int need, size_t size)
+{
+    if (need <= *cap) return array;
+    int fresh = *cap ? 2 * *cap : 16;
+    void *p = realloc(array, (size_t)fresh * size);
+    if (p) *cap = fresh;
+    else fail_memory((size_t)fresh * size, "model");
+    return p;
+}
+
+/* ---------------------------------------------------------------- the list of layers */
+
+static glow_status add_layer(struct model *m, struct instance *self)
+{
+    struct layer *fresh = grow_array(m->layers, &m->cap_layers, m->n_layers + 1, sizeof *fresh);
+    if (!fresh) {
+        instance_free(self);
+        return GLOW_ENOMEM;
+    }
+    m->layers = fresh;
+    m->layers[m->n_layers++] = (struct layer){ .self = self };
+    return GLOW_OK;
+}
+
+/* A name inside its chain: `name` if given, else the id; the second of the same name gets "_2". */
+static const char *element_name(struct model *m, const struct config_node *list, int index)
+{
+    const char *mine = NULL;
+    int same = 0;
+    for (int i = 0; i <= index; i++) {
+        const struct config_node *e = config_at(list, i), *name = config_member(e, "name");
+        const struct config_node *id = config_member(e, "layer");
+        const char *text = name ? config_string(name) : id ? config_string(id) : config_member(e, "flow") ? "chain" : NULL;
+        if (i == index) mine = text ? text : "layer";
+    }
+    for (int i = 0; i < index; i++) {
+        const struct config_node *e = config_at(list, i), *name = config_member(e, "name");
+        const struct config_node *id = config_member(e, "layer");
+        const char *text = name ? config_string(name) : id ? config_string(id) : "chain";
+        same += text && !strcmp(text, mine);
+    }
+    return same ? bump_print(&m->memory, "%s_%d", mine, same + 1) : bump_print(&m->memory, "%s", mine);
+}
+
+static bool only_keys(const struct config_node *group, const char *const *allowed, const struct config_node **odd)
+{
+    for (int i = 0; i < config_count(group); i++) {
+        const char *const *k = allowed;
+        *odd = config_at(group, i);
+        while (*k && strcmp(*k, config_key(*odd))) k++;
+        if (!*k) return false;
+    }
+    return true;
+}
+
+static bool good_name(const char *s)
+{
+    return s && *s && strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == strlen(s);
+}
+
+static glow_status add_flow(struct model *m, const struct config_node *list, const char *path, int depth);
+
+static glow_status add_chain(struct model *m, const struct config_node *e, const char *path, int depth)
+{
+    static const char *const keys[] = { "flow", "repeat", "name", NULL };
+    const struct config_node *repeat = config_member(e, "repeat"), *odd;
+    if (!only_keys(e, keys, &odd))
+        return config_fail(odd, "unknown key in a chain; allowed are flow, repeat and name");
+    if (repeat && (config_kind(repeat) != CONFIG_INT || config_int(repeat) < 1 || config_int(repeat) > 10000))
+        return config_fail(repeat, "repeat must be a whole number from 1 to 10000");
+    for (int64_t i = 0; i < (repeat ? config_int(repeat) : 1); i++) {
+        char *inner = repeat ? bump_print(&m->memory, "%s.%lld", path, (long long)i) : bump_print(&m->memory, "%s", path);
+        if (!inner) return fail_memory(64, "model");
+        TRY(add_flow(m, config_member(e, "flow"), inner, depth + 1));
+    }
+    return GLOW_OK;
+}
+
+static glow_status add_flow(struct model *m, const struct config_node *list, const char *path, int depth)
+{
+    static const char *const also[] = { "layer", "name", NULL };
+    if (config_kind(list) != CONFIG_LIST) return config_fail(list, "flow must be a list: ( { layer = \"...\"; }, ... )");
+    if (depth > 20) return config_fail(list, "chains are nested more than 20 deep");
+    for (int i = 0; i < config_count(list); i++) {
+        const struct config_node *e = config_at(list, i);
+        if (config_kind(e) != CONFIG_GROUP) return config_fail(e, "expected a group: { layer = \"...\"; } or { flow = ( ... ); }");
+        const struct config_node *id = config_member(e, "layer"), *name = config_member(e, "name");
+        if (name && !good_name(config_string(name))) return config_fail(name, "a name is made of letters, digits, _ and -");
+        const char *own = element_name(m, list, i);
+        char *inner = own ? bump_print(&m->memory, "%s%s%s", path, *path ? "." : "", own) : NULL;
+        if (!inner) return fail_memory(64, "model");
+        if (config_member(e, "flow")) {
+            TRY(add_chain(m, e, inner, depth));
+            continue;
+        }
+        if (!id) return config_fail(e, "needs `layer` (a plug-in's id) or `flow` (a list of layers)");
+        if (!config_string(id)) return config_fail(id, "layer must be a string, the id of a plug-in");
+        if (m->n_layers >= 100000) return config_fail(e, "more than 100000 layers");
+        struct instance *self;
+        glow_status status = instance_new(&self, m->registry, GLOW_LAYER, config_string(id), e, also, inner, m->seed);
+        if (status != GLOW_OK) return status;
+        TRY(add_layer(m, self));
+    }
+    return GLOW_OK;
+}
+
+glow_status model_input_type(const struct config *c, struct glow_type *t)
+{
+    const struct config_node *n = config_find(c, "model.input");
+    *t = (struct glow_type){ .dtype = GLOW_REAL, .batched = 1 };
+    if (!n) return GLOW_OK;
+    int rank = config_count(n);
+    if ((config_kind(n) != CONFIG_ARRAY && config_kind(n) != CONFIG_LIST) || (rank != 1 && rank != 3))
+        return config_fail(n, "input must be [height, width, channels] for images or [dimensions] for rows");
+    for (int i = 0; i < rank; i++) {
+        const struct config_node *e = config_at(n, i);
+        if (config_kind(e) != CONFIG_INT || config_int(e) < 1 || config_int(e) > 1 << 20)
+            return config_fail(n, "input: element %d must be a whole number from 1 to %d", i + 1, 1 << 20);
+        t->dim[rank == 1 ? 0 : (i + 1) % 3] = config_int(e); /* H,W,C -> C,H,W */
+    }
+    t->rank = rank;
+    return GLOW_OK;
+}
+
+/* ---------------------------------------------------------------- latents */
+
+int model_add_latent(struct model *m, int layer, const char *name, const char *slot, const struct glow_type *type)
+{
+    struct layer *l = &m->layers[layer];
+    const char *path = l->self ? bump_print(&m->memory, "%s.%s", l->self->path, name) : bump_print(&m->memory, "%s", name);
+    struct instance *prior = slot && l->self ? instance_child(l->self, slot) : NULL;
+    struct latent *fresh = grow_array(m->latents, &m->cap_latents, m->n_latents + 1, sizeof *fresh);
+    if (!path || !fresh) return -1;
+    m->latents = fresh;
+    if (!prior) { /* the model's own prior for latents of that name, one instance each */
+        static const char *const also[] = { "type", NULL };
+        char *key = bump_print(&m->memory, "model.prior.%s", name);
+        const struct config_node *node = key ? config_find(m->config, key) : NULL;
+        const struct config_node *id = node && config_kind(node) == CONFIG_GROUP ? config_member(node, "type") : node;
+        struct instance **list = grow_array(m->priors, &m->cap_priors, m->n_priors + 1, sizeof *list);
+        if (!list) return -1;
+        m->priors = list;
+        if (node && (!id || !config_string(id))) {
+            config_fail(node, "a prior is a group { type = \"...\"; } or the id of a prior");
+            return -1;
+        }
+        if (instance_new(&prior, m->registry, GLOW_PRIOR, id ? config_string(id) : "normal",
+                         node && config_kind(node) == CONFIG_GROUP ? node : NULL, also, path, m->seed) != GLOW_OK)
+            return -1;
+        m->priors[m->n_priors++] = prior;
+    }
+    if (prior->info->desc->kind != GLOW_PRIOR) {
+        fail(GLOW_EINVAL, "%s: option \"%s\" is no prior", path, slot);
+        return -1;
+    }
+    const struct glow_prior *p = (const struct glow_prior *)prior->info->desc;
+    struct glow_create c = { sizeof c, 0, *type };
+    void *data = NULL;
+    if (p->create && p->create(&prior->self, &c, &data) != GLOW_OK) {
+        fail_context(GLOW_EINVAL, "%s", path);
+        return -1;
+    }
+    prior->self.data = data;
+    const char *group = bump_print(&m->memory, "%s", name);
+    if (!group) return -1;
+    m->latents[m->n_latents] = (struct latent){ path, group, *type, prior, p->standardise != NULL };
+    l->n_latents++;
+    return m->n_latents++;
+}
+
+double model_temperature(const struct model *m, const struct latent *l)
+{
+    const struct config_node *group = config_find(m->config, "sample.temperature"), *n = NULL;
+    if (!group) return 1;
+    if (config_kind(group) == CONFIG_REAL || config_kind(group) == CONFIG_INT) return config_real(group);
+    for (int i = 0; i < config_count(group) && config_kind(group) == CONFIG_GROUP; i++) { /* the full name, then the group */
+        const struct config_node *e = config_at(group, i);
+        if (!strcmp(config_key(e), l->group) && !n) n = e;
+    }
+    return n ? config_real(n) : 1;
+}
+
+/* ---------------------------------------------------------------- parameters */
+
+int model_find_param(const struct model *m, const char *name)
+{
+    for (int i = 0; i < m->n_params; i++)
+        if (!strcmp(m->params[i].name, name)) return i;
+    return -1;
+}
+
+static bool good_param(const struct glow_param *p)
+{
+    return p->size >= sizeof *p && p->name && p->init <= GLOW_INIT_FILL && (p->init != GLOW_INIT_FILL || p->fill) &&
+           p->type.rank >= 0 && p->type.rank <= GLOW_MAX_RANK && !p->type.batched;
+}
+
+int model_param(struct model *m, const struct instance *who, const struct glow_param *p)
+{
+    char a[96], b[96];
+    if (!good_param(p)) {
+        fail(GLOW_EINVAL, "%s: a parameter request that is malformed (size, name, init, fill or type)", who->path);
+        return -1;
+    }
+    struct glow_type type = p->type;
+    type.dtype = GLOW_REAL;
+    for (int i = 0; i < type.rank; i++)
+        if (type.dim[i] < 1) {
+            fail(GLOW_EINVAL, "%s.%s: an empty shape %s", who->path, p->name, type_text(&type, a, sizeof a));
+            return -1;
+        }
+    for (int i = m->n_params - 1; i >= 0; i--) {
+        struct param *q = &m->params[i];
+        if (q->owner != who || strcmp(q->spec.name, p->name)) continue;
+        if (type_equal(&q->type, &type)) return i;
+        fail(GLOW_EINVAL, "%s: the parameter is %s, asked for as %s", q->name, type_text(&q->type, a, sizeof a),
+             type_text(&type, b, sizeof b));
+        return -1;
+    }
+    if (m->sealed) {
+        fail(GLOW_EINVAL, "%s.%s: forward never mentions this parameter", who->path, p->name);
+        return -1;
+    }
+    struct param *fresh = grow_array(m->params, &m->cap_params, m->n_params + 1, sizeof *fresh);
+    if (!fresh) return -1;
+    m->params = fresh;
+    struct param q = { .owner = who, .type = type, .flags = p->flags, .spec = *p, .count = type_count(&type) };
+    q.name = bump_print(&m->memory, "%s.%s", who->path, p->name);
+    q.spec.name = bump_print(&m->memory, "%s", p->name);
+    q.group = p->group ? bump_print(&m->memory, "%s", p->group) : "";
+    q.spec.group = q.group;
+    if (!q.name || !q.spec.name || !q.group) {
+        fail_memory(64, "model");
+        return -1;
+    }
+    m->params[m->n_params] = q;
+    return m->n_params++;
+}
+
+/* L2 applies to the first section of an arena, training to the first two, nothing to the third. */
+static int section(const struct param *p)
+{
+    if (p->flags & GLOW_PARAM_FROZEN) return 2;
+    return strcmp(p->group, "weight") || (p->flags & GLOW_PARAM_NO_L2) ? 1 : 0;
+}
+
+static void lay_out_params(struct model *m)
+{
+    for (int s = 0; s < 3; s++) {
+        m->section[s] = m->n_elements;
+        for (int i = 0; i < m->n_params; i++) {
+            struct param *p = &m->params[i];
+            if (section(p) != s) continue;
+            p->offset = m->n_elements;
+            m->n_elements += (p->count + 15) / 16 * 16;
+            if (s < 2) m->n_trained += p->count;
+        }
+    }
+    m->section[3] = m->n_elements;
+    if (!m->n_elements) m->n_elements = 16;
+    m->sealed = true;
+}
+
+static glow_status arena(struct model *m, void **p, const char *owner)
+{
+    if (*p) return GLOW_OK;
+    return m->backend->alloc(m->engine, (size_t)m->n_elements * dtype_size(m->real), owner, p);
+}
+
+glow_status model_training_arenas(struct model *m, int moments, bool average)
+{
+    TRY(arena(m, &m->gradients, "gradients"));
+    if (moments > 0) TRY(arena(m, &m->moment1, "first moments"));
+    if (moments > 1) TRY(arena(m, &m->moment2, "second moments"));
+    if (average && !m->average) {
+        TRY(arena(m, &m->average, "moving average"));
+        memcpy(m->average, m->weights, (size_t)m->n_elements * dtype_size(m->real));
+    }
+    return GLOW_OK;
+}
+
+void model_get(const struct model *m, const void *from, int index, double *out)
+{
+    const struct param *p = &m->params[index];
+    for (int64_t i = 0; i < p->count; i++)
+        out[i] = m->real == DT_F64 ? ((const double *)from)[p->offset + i] : (double)((const float *)from)[p->offset + i];
+}
+
+void model_set(struct model *m, void *to, int index, const double *in)
+{
+    const struct param *p = &m->params[index];
+    for (int64_t i = 0; i < p->count; i++) {
+        if (m->real == DT_F64) ((double *)to)[p->offset + i] = in[i];
+        else ((float *)to)[p->offset + i] = (float)in[i];
+    }
+}
+
+glow_status model_draw_param(struct model *m, int index)
+{
+    const struct param *p = &m->params[index];
+    const struct glow_param *s = &p->spec;
+    const struct glow_host *host = p->owner->self.host;
+    if (s->init == GLOW_INIT_ZERO) return GLOW_OK; /* arenas start zeroed */
+    double *x = calloc((size_t)p->count, sizeof *x);
+    if (!x) return fail_memory((size_t)p->count * sizeof *x, p->name);
+    switch (s->init) {
+    case GLOW_INIT_CONSTANT:
+        for (int64_t i = 0; i < p->count; i++) x[i] = s->a;
+        break;
+    case GLOW_INIT_NORMAL:
+        host->random(p->owner->seed, hash_string(s->name), GLOW_GAUSS, x, p->count);
+        for (int64_t i = 0; i < p->count; i++) x[i] = s->a + s->b * x[i];
+        break;
+    case GLOW_INIT_UNIFORM:
+        host->random(p->owner->seed, hash_string(s->name), GLOW_UNIFORM, x, p->count);
+        for (int64_t i = 0; i < p->count; i++) x[i] = s->a + (s->b - s->a) * x[i];
+        break;
+    default: s->fill(&p->owner->self, s, p->owner->seed, x, p->count);
+    }
+    model_set(m, m->weights, index, x);
+    free(x);
+    return GLOW_OK;
+}
+
+/* ---------------------------------------------------------------- building */
+
+static glow_status create_nets(struct instance *self)
+{
+    for (int i = 0; i < self->n_children; i++) {
+        struct instance *c = self->child[i];
+        const struct glow_net *net = (const struct glow_net *)c->info->desc;
+        struct glow_create request = { .size = sizeof request };
+        void *data = NULL;
+        if (net->head.kind == GLOW_NET && net->create && net->create(&c->self, &request, &data) != GLOW_OK)
+            return fail_context(GLOW_EINVAL, "%s", c->path);
+        if (net->head.kind == GLOW_NET) c->self.data = data;
+        TRY(create_nets(c));
+    }
+    return GLOW_OK;
+}
+
+static bool has_net(const struct instance *self)
+{
+    for (int i = 0; i < self->n_children; i++)
+        if (self->child[i]->info->desc->kind == GLOW_NET || has_net(self->child[i])) return true;
+    return false;
+}
+
+static glow_status create_layer(struct layer *l, const struct glow_type *in)
+{
+    const struct glow_layer *d = (const struct glow_layer *)l->self->info->desc;
+    struct glow_create request = { sizeof request, 0, *in };
+    void *data = NULL;
+    char text[96];
+    l->traits = d->traits;
+    l->traits.size = sizeof l->traits;
+    l->coupling = has_net(l->self);
+    TRY(create_nets(l->self));
+    if (d->create && d->create(&l->self->self, &request, &l->traits, &data) != GLOW_OK)
+        return fail_context(GLOW_EINVAL, "%s, input %s", l->self->path, type_text(in, text, sizeof text));
+    l->self->self.data = data;
+    return GLOW_OK;
+}
+
+static glow_status build(struct model *m)
+{
+    glow_status status;
+    struct graph *g = NULL;
+    struct trace t = { 0 };
+    TRY(graph_new(&g, m, m->backend, m->real, 1, GLOW_PHASE_TRAIN));
+    TRY_OUT(trace_open(&t, g, TRACE_FORWARD));
+    t.building = true;
+    t.x = graph_input(g, 0, &m->input);
+    for (int i = 0; i < m->n_layers; i++) {
+        struct layer *l = &m->layers[i];
+        l->in = graph_value(g, t.x)->type;
+        l->first_latent = m->n_latents;
+        l->first_param = m->n_params;
+        if (l->self) TRY_OUT(create_layer(l, &l->in));
+        TRY_OUT(trace_layer(&t, i, false));
+        l->out = graph_value(g, t.x)->type;
+        l->n_params = m->n_params - l->first_param;
+    }
+    lay_out_params(m);
+    status = g->status;
+out:
+    trace_close(&t);
+    graph_free(g);
+    return status;
+}
+
+glow_status model_new(struct model **out, struct config *config, struct registry *registry, const struct model_options *o)
+{
+    glow_status status = GLOW_OK;
+    struct model *m = calloc(1, sizeof *m);
+    if (!m) {
+        config_free(config);
+        return fail_memory(sizeof *m, "model");
+    }
+    m->config = config;
+    m->registry = registry;
+    m->backend = o->backend ? o->backend : &backend_cpu;
+    m->real = o->real == DT_F64 ? DT_F64 : DT_F32;
+    m->seed = o->seed;
+    const struct config_node *model = config_find(config, "model"), *odd;
+    static const char *const keys[] = { "input", "flow", "prior", NULL };
+    if (!model || config_kind(model) != CONFIG_GROUP || !config_member(model, "flow")) {
+        status = fail(GLOW_EINVAL, "the configuration has no model: { flow = ( ... ); }");
+        goto out;
+    }
+    if (!only_keys(model, keys, &odd)) {
+        status = config_fail(odd, "unknown key in model; allowed are input, flow and prior");
+        goto out;
+    }
+    TRY_OUT(model_input_type(config, &m->input));
+    if (!m->input.rank) m->input = o->input;
+    if (!m->input.rank) {
+        status = config_fail(model, "needs input = [height, width, channels] or [dimensions]");
+        goto out;
+    }
+    m->input.dtype = GLOW_REAL;
+    m->input.batched = 1;
+    TRY_OUT(m->backend->open(&m->engine, o->threads));
+    TRY_OUT(add_flow(m, config_member(model, "flow"), "", 0));
+    TRY_OUT(add_layer(m, NULL));
+    TRY_OUT(build(m));
+    TRY_OUT(arena(m, &m->weights, "weights"));
+    for (int i = 0; i < m->n_params; i++) TRY_OUT(model_draw_param(m, i));
+    *out = m;
+    m = NULL;
+out:
+    model_free(m);
+    return status;
+}
+
+void model_free(struct model *m)
+{
+    if (!m) return;
+    void *arenas[] = { m->weights, m->gradients, m->moment1, m->moment2, m->average };
+    for (size_t i = 0; i < sizeof arenas / sizeof *arenas; i++)
+        if (arenas[i]) m->backend->release(m->engine, arenas[i]);
+    for (int i = 0; i < m->n_layers; i++) instance_free(m->layers[i].self);
+    for (int i = 0; i < m->n_priors; i++) instance_free(m->priors[i]);
+    free(m->layers);
+    free(m->priors);
+    free(m->latents);
+    free(m->params);
+    if (m->engine) m->backend->close(m->engine);
+    config_free(m->config);
+    bump_free(&m->memory);
+    free(m);
+}
+
+int64_t model_dimensions(const struct model *m)
+{
+    int64_t n = 1;
+    for (int i = 0; i < m->input.rank; i++) n *= m->input.dim[i];
+    return n;
+}
