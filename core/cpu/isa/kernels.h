@@ -19,7 +19,8 @@ struct kernel_table {
 };
 
 #define SCRATCH_OPS(X)                                                                             \
-    X(SUM) X(LU) X(LU_VJP) X(SLOGDET) X(INVERSE) X(CUSTOM)      /* reduce, linalg, custom */       \
+    X(SUM) X(REDUCE_MAX) X(REDUCE_MIN)                          /* reduce */                       \
+    X(LU) X(LU_VJP) X(SLOGDET) X(INVERSE) X(CUSTOM)             /* linalg, custom */               \
     X(MATC) X(MATC_DW) X(MATMUL)                                /* matmul */                       \
     X(CONV) X(CONV_DX) X(CONV_DW)                               /* conv */                         \
     X(CHAIN) X(CHAIN_VJP)                                       /* chain */
