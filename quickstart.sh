@@ -40,6 +40,7 @@ done
 build_packages=(gcc libc6-dev make autoconf automake libtool pkg-config libconfig-dev libjansson-dev
     libspng-dev libturbojpeg0-dev libzip-dev zlib1g-dev libcairo2-dev)
 check_packages=(check abigail-tools python3 python3-numpy)
+optional_packages=(python3-safetensors)     # newer than Debian 12; the tests have a reader of their own
 data_package=dataset-fashion-mnist
 
 # ---- stages: each is announced and timed
@@ -99,6 +100,16 @@ require_packages()
     fi
 }
 
+# Installs those of "$@" that this release has.
+optional_packages()
+{
+    local package
+    [ "$install" = yes ] || return 0
+    for package in $(missing_packages "$@"); do
+        if apt-cache show "$package" >/dev/null 2>&1; then apt_install "$package" || true; fi
+    done
+}
+
 on_debian() { command -v dpkg-query >/dev/null && command -v apt-get >/dev/null; }
 
 packages()
@@ -112,7 +123,10 @@ TEXT
         return 0
     fi
     require_packages "${build_packages[@]}"
-    [ "$mode" != check ] || require_packages "${check_packages[@]}"
+    [ "$mode" != check ] || {
+        require_packages "${check_packages[@]}"
+        optional_packages "${optional_packages[@]}"
+    }
 }
 
 # The real images of glow.cfg. Without them the built-in images serve: data_arguments says so.
@@ -134,6 +148,11 @@ compile()
 {
     [ -e configure ] || ./autogen.sh >&2
     mkdir -p $build
+    # A build that was configured without what the tests need does not have them.
+    if [ $mode = check ] && [ -e $build/config.status ] &&
+        grep -qE '"(HAVE_CHECK|HAVE_PYTHON)_TRUE"\]="#"' $build/config.status; then
+        rm $build/config.status
+    fi
     [ -e $build/config.status ] || (cd build && ../configure --quiet) >&2
     make -C $build -s -j "$jobs" >&2
 }

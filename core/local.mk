@@ -14,11 +14,16 @@ noinst_LTLIBRARIES += %D%/libcore.la
 	%D%/config.h \
 	%D%/custom.c \
 	%D%/custom.h \
+	%D%/data.c \
 	%D%/data.h \
+	%D%/data_private.h \
+	%D%/data_stream.c \
 	%D%/descriptor.c \
 	%D%/descriptor.h \
 	%D%/file.c \
 	%D%/file.h \
+	%D%/flow.c \
+	%D%/flow.h \
 	%D%/grad.c \
 	%D%/graph.c \
 	%D%/graph.h \
@@ -27,6 +32,7 @@ noinst_LTLIBRARIES += %D%/libcore.la
 	%D%/instance.h \
 	%D%/literal.c \
 	%D%/literal.h \
+	%D%/model.c \
 	%D%/model.h \
 	%D%/npy.c \
 	%D%/npy.h \
@@ -38,6 +44,10 @@ noinst_LTLIBRARIES += %D%/libcore.la
 	%D%/philox.h \
 	%D%/picture.c \
 	%D%/picture.h \
+	%D%/plan.c \
+	%D%/plan.h \
+	%D%/program.c \
+	%D%/program.h \
 	%D%/range.c \
 	%D%/range.h \
 	%D%/registry.c \
@@ -45,11 +55,14 @@ noinst_LTLIBRARIES += %D%/libcore.la
 	%D%/rewrite.c \
 	%D%/safetensors.c \
 	%D%/safetensors.h \
+	%D%/shuffle.c \
+	%D%/shuffle.h \
 	%D%/source.c \
 	%D%/source.h \
 	%D%/status.c \
 	%D%/status.h \
-	%D%/tensor.h
+	%D%/tensor.h \
+	%D%/walk.c
 # PKGLIBDIR: where plug-ins are installed, in directories layers, nets, priors and datasets. A program
 # that runs from the build tree, /proc/self/exe being BUILD/host/glow, takes BUILD/plugins/*/.libs.
 %C%_libcore_la_CPPFLAGS = $(AM_CPPFLAGS) $(LIBCONFIG_CFLAGS) $(JANSSON_CFLAGS) $(SPNG_CFLAGS) \
