@@ -25,7 +25,10 @@ static int32_t open_split(const struct glow_self *self, const struct glow_data_o
         return GLOW_EINVAL;
     }
     struct stripes *s = calloc(1, sizeof *s);
-    if (!s) return GLOW_ENOMEM;
+    if (!s) {
+        self->host->fail(self, "out of memory");
+        return GLOW_ENOMEM;
+    }
     s->channels = want->rank ? want->dim[0] : 1;
     s->height = want->rank ? want->dim[1] : size;
     s->width = want->rank ? want->dim[2] : size;

@@ -44,7 +44,10 @@ static int32_t create(const struct glow_self *self, const struct glow_create *c,
     }
     int64_t n = c->in.dim[0];
     struct order *order = malloc(sizeof *order + 2 * sizeof(int64_t) * (size_t)n);
-    if (!order) return GLOW_ENOMEM;
+    if (!order) {
+        self->host->fail(self, "out of memory for the order of the channels");
+        return GLOW_ENOMEM;
+    }
     order->n = n;
     order->index = (int64_t *)(order + 1);
     order->back = order->index + n;
