@@ -28,7 +28,23 @@ priorsexec_LTLIBRARIES = \
 	%D%/priors/normal.la
 
 datasetsexecdir = $(pkglibdir)/datasets
-datasetsexec_LTLIBRARIES =
+datasetsexec_LTLIBRARIES = \
+	%D%/datasets/celeba.la \
+	%D%/datasets/glyphs.la \
+	%D%/datasets/idx.la \
+	%D%/datasets/images.la \
+	%D%/datasets/npy.la \
+	%D%/datasets/toy2d.la
+
+# What data sets share is linked into each: messages, files and resizing; image files and the cache.
+noinst_LTLIBRARIES += %D%/datasets/libdataset.la %D%/datasets/libimage.la
+%C%_datasets_libdataset_la_SOURCES = %D%/datasets/dataset.c %D%/datasets/resize.c
+%C%_datasets_libdataset_la_CPPFLAGS = $(PLUGIN_CPPFLAGS)
+%C%_datasets_libimage_la_SOURCES = %D%/datasets/cache.c %D%/datasets/image.c
+%C%_datasets_libimage_la_CPPFLAGS = $(PLUGIN_CPPFLAGS) $(SPNG_CFLAGS) $(TURBOJPEG_CFLAGS) $(ZLIB_CFLAGS)
+noinst_HEADERS += %D%/datasets/cache.h %D%/datasets/dataset.h %D%/datasets/image.h
+DATASET_LIBS = %D%/datasets/libdataset.la $(LIBM)
+IMAGE_LIBS = %D%/datasets/libimage.la $(DATASET_LIBS) $(SPNG_LIBS) $(TURBOJPEG_LIBS) $(ZLIB_LIBS)
 
 %C%_layers_actnorm_la_CPPFLAGS = $(PLUGIN_CPPFLAGS)
 %C%_layers_actnorm_la_LDFLAGS = $(PLUGIN_LINK)
@@ -58,3 +74,22 @@ datasetsexec_LTLIBRARIES =
 %C%_priors_learned_la_LDFLAGS = $(PLUGIN_LINK)
 %C%_priors_normal_la_CPPFLAGS = $(PLUGIN_CPPFLAGS)
 %C%_priors_normal_la_LDFLAGS = $(PLUGIN_LINK)
+
+%C%_datasets_celeba_la_CPPFLAGS = $(PLUGIN_CPPFLAGS) $(ZIP_CFLAGS)
+%C%_datasets_celeba_la_LDFLAGS = $(PLUGIN_LINK)
+%C%_datasets_celeba_la_LIBADD = $(IMAGE_LIBS) $(ZIP_LIBS)
+%C%_datasets_glyphs_la_CPPFLAGS = $(PLUGIN_CPPFLAGS)
+%C%_datasets_glyphs_la_LDFLAGS = $(PLUGIN_LINK)
+%C%_datasets_glyphs_la_LIBADD = $(DATASET_LIBS)
+%C%_datasets_idx_la_CPPFLAGS = $(PLUGIN_CPPFLAGS) $(ZLIB_CFLAGS)
+%C%_datasets_idx_la_LDFLAGS = $(PLUGIN_LINK)
+%C%_datasets_idx_la_LIBADD = $(DATASET_LIBS) $(ZLIB_LIBS)
+%C%_datasets_images_la_CPPFLAGS = $(PLUGIN_CPPFLAGS)
+%C%_datasets_images_la_LDFLAGS = $(PLUGIN_LINK)
+%C%_datasets_images_la_LIBADD = $(IMAGE_LIBS)
+%C%_datasets_npy_la_CPPFLAGS = $(PLUGIN_CPPFLAGS)
+%C%_datasets_npy_la_LDFLAGS = $(PLUGIN_LINK)
+%C%_datasets_npy_la_LIBADD = $(DATASET_LIBS)
+%C%_datasets_toy2d_la_CPPFLAGS = $(PLUGIN_CPPFLAGS)
+%C%_datasets_toy2d_la_LDFLAGS = $(PLUGIN_LINK)
+%C%_datasets_toy2d_la_LIBADD = $(DATASET_LIBS)
