@@ -19,6 +19,7 @@ AM_CPPFLAGS += -I$(top_srcdir)/tests $(CHECK_CFLAGS) $(JANSSON_CFLAGS)
 
 if HAVE_CHECK
 check_PROGRAMS += \
+	%D%/test_config \
 	%D%/test_npy \
 	%D%/test_picture \
 	%D%/test_safetensors
