@@ -134,6 +134,56 @@ glow_status model_input_type(const struct config *c, struct glow_type *t)
     return GLOW_OK;
 }
 
+/* ---------------------------------------------------------------- stored options */
+
+/* Gives an instance and its children the option values that a checkpoint holds. */
+static glow_status use_stored(const struct model *m, struct instance *self)
+{
+    const json_t *entry = json_object_get(m->stored, self->path);
+    if (entry) {
+        const char *id = json_string_value(json_object_get(entry, "id"));
+        const json_t *options = json_object_get(entry, "options");
+        struct options *old;
+        if (!id || strcmp(id, self->info->desc->id))
+            return fail(GLOW_EINVAL, "%s: the checkpoint holds \"%s\" here, the configuration \"%s\"", self->path,
+                        id ? id : "", self->info->desc->id);
+        uint32_t schema = (uint32_t)json_integer_value(json_object_get(entry, "schema"));
+        if (schema > self->info->desc->schema)
+            return fail(GLOW_EINVAL, "%s: the checkpoint was written by a newer \"%s\" (schema %u, this one has %u)",
+                        self->path, id, schema, self->info->desc->schema);
+        TRY(options_from_json(&old, self->info->desc, options, schema, self->path));
+        options_free(self->options);
+        self->options = old;
+    }
+    for (int i = 0; i < self->n_children; i++) TRY(use_stored(m, self->child[i]));
+    return GLOW_OK;
+}
+
+static int record_instance(json_t *all, const struct instance *self)
+{
+    const struct glow_desc *d = self->info->desc;
+    json_t *options = options_json(self->options);
+    json_t *entry = json_pack("{s:s, s:s, s:i, s:s, s:s, s:o?}", "kind", kind_name(d->kind), "id", d->id, "schema",
+                              (int)d->schema, "plugin", self->info->plugin ? self->info->plugin : "", "version",
+                              self->info->version ? self->info->version : "", "options", options);
+    if (json_object_set_new(all, self->path, entry)) return -1;
+    for (int i = 0; i < self->n_children; i++)
+        if (record_instance(all, self->child[i])) return -1;
+    return 0;
+}
+
+json_t *model_instances(const struct model *m)
+{
+    json_t *all = json_object();
+    int bad = !all;
+    for (int i = 0; i < m->n_layers && !bad; i++)
+        if (m->layers[i].self) bad = record_instance(all, m->layers[i].self);
+    for (int i = 0; i < m->n_priors && !bad; i++) bad = record_instance(all, m->priors[i]);
+    if (!bad) return all;
+    json_decref(all);
+    return NULL;
+}
+
 /* ---------------------------------------------------------------- latents */
 
 int model_add_latent(struct model *m, int layer, const char *name, const char *slot, const struct glow_type *type)
@@ -160,6 +210,7 @@ int model_add_latent(struct model *m, int layer, const char *name, const char *s
                          node && config_kind(node) == CONFIG_GROUP ? node : NULL, also, path, m->seed) != GLOW_OK)
             return -1;
         m->priors[m->n_priors++] = prior;
+        if (m->stored && use_stored(m, prior) != GLOW_OK) return -1;
     }
     if (prior->info->desc->kind != GLOW_PRIOR) {
         fail(GLOW_EINVAL, "%s: option \"%s\" is no prior", path, slot);
@@ -414,6 +465,7 @@ glow_status model_new(struct model **out, struct config *config, struct registry
     m->backend = o->backend ? o->backend : &backend_cpu;
     m->real = o->real == DT_F64 ? DT_F64 : DT_F32;
     m->seed = o->seed;
+    m->stored = o->stored;
     const struct config_node *model = config_find(config, "model"), *odd;
     static const char *const keys[] = { "input", "flow", "prior", NULL };
     if (!model || config_kind(model) != CONFIG_GROUP || !config_member(model, "flow")) {
@@ -434,10 +486,12 @@ glow_status model_new(struct model **out, struct config *config, struct registry
     m->input.batched = 1;
     TRY_OUT(m->backend->open(&m->engine, o->threads));
     TRY_OUT(add_flow(m, config_member(model, "flow"), "", 0));
+    for (int i = 0; i < m->n_layers && m->stored; i++) TRY_OUT(use_stored(m, m->layers[i].self));
     TRY_OUT(add_layer(m, NULL));
     TRY_OUT(build(m));
     TRY_OUT(arena(m, &m->weights, "weights"));
     for (int i = 0; i < m->n_params; i++) TRY_OUT(model_draw_param(m, i));
+    m->stored = NULL;
     *out = m;
     m = NULL;
 out:

@@ -42,6 +42,7 @@ struct model {
     struct engine *engine;
     int32_t real;                       /* DT_F32 or DT_F64 */
     uint64_t seed;
+    const json_t *stored;               /* while building only */
     struct glow_type input;             /* one sample, batched */
     struct layer *layers;
     int n_layers, cap_layers;           /* the last is the end of the flow */
@@ -65,6 +66,8 @@ struct model_options {
     int32_t real;                       /* DT_F32 (0 too) or DT_F64 */
     uint64_t seed;                      /* of initial parameters */
     struct glow_type input;             /* used when the config has no model.input; rank 0: an error then */
+    const json_t *stored;               /* of a checkpoint: {path: {id, schema, options}}, or NULL. Options take
+                                         * the values that they had then, whatever the defaults are now */
 };
 
 /* Builds the model and draws its initial parameters. Takes over *config: it is freed with the model,
@@ -87,6 +90,9 @@ glow_status model_draw_param(struct model *, int index);
 int64_t model_dimensions(const struct model *);
 /* Temperature of a latent: from `sample.temperature` {y, z, or a full latent name}, default 1. */
 double model_temperature(const struct model *, const struct latent *);
+/* Every instance of the model, children and priors too: path, kind, id, schema and resolved options as a
+ * JSON object by path. The caller decrefs. NULL when out of memory. */
+json_t *model_instances(const struct model *);
 /* Copies a parameter of an arena to or from doubles. */
 void model_get(const struct model *, const void *arena, int index, double *out);
 void model_set(struct model *, void *arena, int index, const double *in);
