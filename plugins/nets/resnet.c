@@ -1,4 +1,4 @@
-/* resnet: a residual convolutional network. With u = units_width, or units_factor times the number
+/* resnet: a residual convolutional network. With u = width, or units_factor times the number
  * of input channels when that is 0: each block   h = conv1x1(act(conv3x3(x))), u channels;   x =
  * act(h + skip(x)) at the end   conv3x3(x), drawn so small that a coupling starts as nearly the
  * identity skip(x) is x, or act(conv1x1(x)) in a block that changes the number of channels. A
@@ -73,7 +73,7 @@ static void forward(const struct glow_self *self, struct glow_graph *g, struct g
         call->out[0] = g->op->fail(g, why);
         return;
     }
-    int64_t units = self->host->opt_int(self, "units_width");
+    int64_t units = self->host->opt_int(self, "width");
     if (units == 0) units = self->host->opt_int(self, "units_factor") * in.dim[0];
     int blocks = (int)self->host->opt_int(self, "blocks");
     for (int i = 0; i < blocks; i++) x = block(self, g, x, i, units);
@@ -89,14 +89,13 @@ static const struct glow_option options[] = {
       .dflt = "2",
       .range = "[1,1024]",
       .help = "hidden channels per input channel" },
-    { .key = "units_width",
+    { .key = "width",
       .type = GLOW_OPT_INT,
       .since = 1,
       .dflt = "0",
       .range = "[0,65536]",
       .unit = "channels",
-      .help = "hidden channels; 0 = by units_factor",
-      .aliases = "width" },
+      .help = "hidden channels; 0 = by units_factor" },
     { .key = "blocks",
       .type = GLOW_OPT_INT,
       .since = 1,
