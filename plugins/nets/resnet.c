@@ -1,9 +1,9 @@
-/* resnet: a residual convolutional network. With u = width, or units_factor times the number
- * of input channels when that is 0: each block   h = conv1x1(act(conv3x3(x))), u channels;   x =
- * act(h + skip(x)) at the end   conv3x3(x), drawn so small that a coupling starts as nearly the
- * identity skip(x) is x, or act(conv1x1(x)) in a block that changes the number of channels. A
- * coupling clips the log-scales that come out (affine: scale = "exp", clip = 15); pairs = "halves"
- * is their order.
+/* resnet: a residual convolutional network of u hidden channels; u is `width`, or, when that is 0,
+ * units_factor times the number of input channels.
+ *   each block   h = conv1x1(act(conv3x3(x))),   x = act(h + skip(x))
+ *   at the end   conv3x3(x), drawn so small that a coupling starts as nearly the identity
+ * skip(x) is x, or act(conv1x1(x)) in a block that changes the number of channels. A coupling clips
+ * the log-scales that come out (affine: scale = "exp", clip = 15); their order is pairs = "halves".
  *
  * He, Zhang, Ren, Sun, "Deep residual learning" (CVPR 2016), section 3. */
 #include <math.h>
