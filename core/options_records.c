@@ -5,11 +5,6 @@
 #include <ctype.h>
 #include <string.h>
 
-static const char *const type_names[] = {
-    "?",    "integer",          "real",          "true|false",      "string", "word",
-    "path", "list of integers", "list of reals", "list of strings", "plug-in"
-};
-
 /* ---------------------------------------------------------------- the check */
 
 static glow_status bad_field(const struct glow_desc *desc, const char *key, const char *field,
@@ -141,24 +136,45 @@ static void print_words(FILE *f, const char *label, const char *words)
     fputc('\n', f);
 }
 
+static const char *const type_names[] = {
+    "?",    "integer",          "real",          "true|false",     "string", "word",
+    "path", "list of integers", "list of reals", "list of strings"
+};
+
+/* "integer in [1,8]", "exp|sigmoid", "list of reals, length in [1,3], elements in [0,1)". */
+static void print_type(FILE *f, const struct glow_option *o)
+{
+    if (o->type == GLOW_OPT_ENUM) {
+        fputs(o->range, f);
+        return;
+    }
+    if (o->type == GLOW_OPT_CHILD) {
+        fputs(o->slot_kind == GLOW_PRIOR ? "prior" : "net", f);
+        return;
+    }
+    fputs(o->type < GLOW_OPT_CHILD ? type_names[o->type] : type_names[0], f);
+    bool list = o->type >= GLOW_OPT_INTS;
+    for (const char *p = o->range ? o->range : ""; *p; p += strcspn(p, " "), p += *p == ' ') {
+        bool length = *p == '#';
+        fprintf(f, "%s in %.*s",
+                length ? ", length"
+                : list ? ", elements"
+                       : "",
+                (int)strcspn(p, " ") - length, p + length);
+    }
+}
+
 void options_manual(FILE *f, const struct glow_desc *desc)
 {
     fprintf(f, "%s - %s\n", desc->id, desc->summary ? desc->summary : "");
     if (desc->n_options == 0) fputs("  (no options)\n", f);
     for (uint32_t i = 0; i < desc->n_options; i++) {
         const struct glow_option *o = &desc->options[i];
-        const char *type = o->type <= GLOW_OPT_CHILD ? type_names[o->type] : "?";
-        if (o->type == GLOW_OPT_CHILD) type = o->slot_kind == GLOW_PRIOR ? "prior" : "net";
-        fprintf(f, "  %s", o->key);
         if (!o->dflt)
-            fputs("  (required)", f);
+            fprintf(f, "  %s  (required)  ", o->key);
         else
-            fprintf(f, " = %s", *o->dflt ? o->dflt : "\"\"");
-        fprintf(f, "  %s", type);
-        if (o->range && o->type == GLOW_OPT_ENUM)
-            fprintf(f, " %s", o->range);
-        else if (o->range)
-            fprintf(f, " in %s", o->range);
+            fprintf(f, "  %s = %s  ", o->key, *o->dflt ? o->dflt : "\"\"");
+        print_type(f, o);
         if (o->unit) fprintf(f, ", %s", o->unit);
         fprintf(f, "\n      %s\n", o->help);
         if (o->aliases) print_words(f, "older names", o->aliases);

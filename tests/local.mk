@@ -21,6 +21,7 @@ if HAVE_CHECK
 check_PROGRAMS += \
 	%D%/test_config \
 	%D%/test_npy \
+	%D%/test_options \
 	%D%/test_picture \
 	%D%/test_safetensors
 TESTS += $(check_PROGRAMS)
