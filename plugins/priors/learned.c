@@ -1,9 +1,10 @@
 /* learned: normal numbers whose mean m and log-deviation log s are learned,
  *   log p(z | c) = sum -((z - m)/s)^2 / 2 - log s - log(2 pi) / 2
- * With a condition c (C,H,W), as factor_out gives one: (m, log s) = (conv3x3(c, w) + b)
- * exp(logscale logs), interleaved over the channels (0::2, 1::2); with a row, a matrix w takes the
- * place of the convolution. Without a condition: per channel b exp(logscale logs), as if c were 0.
- * All parameters start at 0: the standard normal. The temperature multiplies s in samples.
+ * With a condition c (C,H,W), as factor_out gives one, both are
+ *   (conv3x3(c, w) + b) exp(logscale logs),  interleaved over the channels: m 0::2, log s 1::2
+ * and with a row (D) a matrix w takes the place of the convolution. Without a condition they are
+ * one number per channel, b exp(logscale logs). All parameters start at 0: the standard normal.
+ * The temperature multiplies s in samples.
  *
  * openai/glow, model.py: split2d_prior and prior (learntop). */
 #include <stdio.h>
