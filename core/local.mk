@@ -10,6 +10,8 @@ noinst_LTLIBRARIES += %D%/libcore.la
 	%D%/backend.h \
 	%D%/bump.c \
 	%D%/bump.h \
+	%D%/checkpoint.c \
+	%D%/checkpoint.h \
 	%D%/config.c \
 	%D%/config.h \
 	%D%/custom.c \
@@ -55,6 +57,8 @@ noinst_LTLIBRARIES += %D%/libcore.la
 	%D%/rewrite.c \
 	%D%/safetensors.c \
 	%D%/safetensors.h \
+	%D%/settings.c \
+	%D%/settings.h \
 	%D%/shuffle.c \
 	%D%/shuffle.h \
 	%D%/source.c \
@@ -62,6 +66,8 @@ noinst_LTLIBRARIES += %D%/libcore.la
 	%D%/status.c \
 	%D%/status.h \
 	%D%/tensor.h \
+	%D%/train.c \
+	%D%/train.h \
 	%D%/walk.c
 # PKGLIBDIR: where plug-ins are installed, in directories layers, nets, priors and datasets. A program
 # that runs from the build tree, /proc/self/exe being BUILD/host/glow, takes BUILD/plugins/*/.libs.

@@ -43,7 +43,7 @@ noinst_LTLIBRARIES += %D%/datasets/libdataset.la %D%/datasets/libimage.la
 %C%_datasets_libimage_la_SOURCES = %D%/datasets/cache.c %D%/datasets/image.c
 %C%_datasets_libimage_la_CPPFLAGS = $(PLUGIN_CPPFLAGS) $(SPNG_CFLAGS) $(TURBOJPEG_CFLAGS) $(ZLIB_CFLAGS)
 noinst_HEADERS += %D%/datasets/cache.h %D%/datasets/dataset.h %D%/datasets/image.h
-DATASET_LIBS = %D%/datasets/libdataset.la $(LIBM)
+DATASET_LIBS = %D%/datasets/libdataset.la
 IMAGE_LIBS = %D%/datasets/libimage.la $(DATASET_LIBS) $(SPNG_LIBS) $(TURBOJPEG_LIBS) $(ZLIB_LIBS)
 
 %C%_layers_actnorm_la_CPPFLAGS = $(PLUGIN_CPPFLAGS)
