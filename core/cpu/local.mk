@@ -11,10 +11,19 @@
 	%D%/isa/real_math.h \
 	%D%/isa/reduce.c \
 	%D%/isa/table.c \
-	%D%/isa/gemm.c \
-	%D%/isa/matmul.c \
+	%D%/isa/chain.c \
+	%D%/isa/chain.h \
+	%D%/isa/chain_plan.c \
+	%D%/isa/chain_scatter.c \
+	%D%/isa/chain_vjp.c \
+	%D%/isa/chain_weights.c \
 	%D%/isa/conv.c \
-	%D%/isa/chain.c
+	%D%/isa/gemm.c \
+	%D%/isa/gemm.h \
+	%D%/isa/gemm_pack.c \
+	%D%/isa/im2col.c \
+	%D%/isa/im2col.h \
+	%D%/isa/matmul.c
 # Not -ffast-math: NaN and Inf keep their meaning, and results do not depend on the compiler's mood.
 # -ftree-vectorize stands apart from -O3 because a -O2 in CFLAGS comes behind and would undo it.
 %C%_flags = $(AM_CFLAGS) -O3 -ftree-vectorize -fno-math-errno -fno-trapping-math -ffp-contract=fast \

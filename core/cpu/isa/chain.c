@@ -1,0 +1,191 @@
+/* chain.c - conv_chain forward: for each tile im2col, then product after product with bias and
+ * activation on the way, then col2im. */
+#include "chain.h"
+
+#define FORWARD_PIXELS 512              /* at least, in a unit */
+
+/* What one worker needs. */
+struct work {
+    struct tile *tile;
+    real *input;                        /* (depth of the first stage, tile) */
+    real *hidden[2];                    /* (width, tile), for activations that are not kept */
+    real *result;                       /* ((out,tap), tile), SCATTER */
+    real *sums;                         /* (out, pitch) */
+};
+
+static struct work carve_work(const struct chain_forward *f, struct carve *room)
+{
+    const struct chain *c = f->chain;
+    int64_t input = 0, hidden = 0, result = 0, sums = 0;
+    for (int i = 0; i < c->n_segments; i++) {
+        const int first = c->first[i], last = chain_last(c, i);
+        const struct chain_stage *s = &c->stage[last];
+        input = max_int(input, chain_tile_size(c, c->stage[first].depth));
+        for (int j = first; j < last; j++)
+            hidden = max_int(hidden, chain_tile_size(c, c->stage[j].out));
+        if (s->kind == STAGE_SCATTER) result = max_int(result, chain_tile_size(c, s->rows));
+        sums = max_int(sums, s->out * f->units[i].pitch);
+    }
+    return (struct work){
+        .tile = CARVE(room, struct tile, 1),
+        .input = CARVE(room, real, input),
+        .hidden = { CARVE(room, real, hidden), CARVE(room, real, hidden) },
+        .result = CARVE(room, real, result),
+        .sums = CARVE(room, real, sums),
+    };
+}
+
+static struct window output_window(const struct chain_stage *s, int direction)
+{
+    return (struct window){ s->out, s->kh, s->kw, direction, 0 };
+}
+
+void NAME(chain_carve_forward)(struct chain_forward *f, struct chain *c, struct carve *room,
+                               int threads)
+{
+    int64_t halos = 0;
+    f->chain = c;
+    for (int i = 0; i < c->n_segments; i++) {
+        const struct chain_stage *s = &c->stage[chain_last(c, i)];
+        const struct window w = output_window(s, 1);
+        const int64_t reach = s->kind == STAGE_SCATTER ? window_reach(&w, c->width) : 0;
+        f->units[i] = NAME(chain_units)(c, reach, FORWARD_PIXELS, c->tiles);
+        halos = max_int(halos, chain_halo_size(&f->units[i], s->out));
+    }
+    f->halos = CARVE(room, real, halos);
+    struct carve one = { NULL, 0 };
+    carve_work(f, &one);
+    f->work_size = one.used;
+    f->work = CARVE(room, char, (int64_t)f->work_size * threads);
+}
+
+/* One stage on one tile, whose operand is in panels (depth, tile). */
+static void run_stage(const struct chain *c, const struct chain_stage *s, const struct tile *t,
+                      int is_last, const real *operand, real *to, int64_t to_stride,
+                      int64_t to_panel)
+{
+    const struct product p = {
+        .rows = s->rows, .columns = t->count, .depth = s->depth,
+        .a = s->forward, .a_panel = s->forward_panel,
+        .b = operand, .b_stride = PANEL, .b_panel = s->depth * PANEL,
+        .c = to, .c_stride = to_stride, .c_panel = to_panel,
+        .bias = is_last ? NULL : s->bias,
+        .relu = !is_last && s->act == GLOW_ACT_RELU,
+    };
+    NAME(product)(&p);
+    if (!is_last && s->act > GLOW_ACT_RELU)
+        NAME(activate)(to, chain_tile_size(c, s->rows), s->act);
+}
+
+/* All stages of the segment on one tile; sums points at the tile's first pixel. */
+static void run_tile(const struct chain_forward *f, const struct work *w, int64_t tile, real *sums,
+                     int64_t pitch)
+{
+    const struct chain *c = f->chain;
+    const int first = c->first[f->segment], last = chain_last(c, f->segment);
+    const struct chain_stage *s = &c->stage[first];
+    const struct window look = { s->in, s->kind == STAGE_GATHER ? s->kh : 1,
+                                 s->kind == STAGE_GATHER ? s->kw : 1, 1,
+                                 s->kind == STAGE_GATHER && s->edge };
+    const real *operand = w->input;
+
+    NAME(tile_set)(w->tile, tile * c->tile, min_int(c->tile, c->pixels - tile * c->tile), c->height,
+                   c->width);
+    NAME(im2col)(w->tile, &look, &f->in[f->segment], w->input);
+    for (int i = first; i < last; i++) {
+        s = &c->stage[i];
+        real *to = f->hidden[i] ? f->hidden[i] + tile * chain_tile_size(c, s->out) : w->hidden[i & 1];
+        run_stage(c, s, w->tile, 0, operand, to, PANEL, s->rows * PANEL);
+        operand = to;
+    }
+    s = &c->stage[last];
+    if (s->kind != STAGE_SCATTER) {
+        run_stage(c, s, w->tile, 1, operand, sums, pitch, PANEL);
+        return;
+    }
+    const struct window back = output_window(s, -1), edge = output_window(s, 1);
+    run_stage(c, s, w->tile, 1, operand, w->result, PANEL, s->rows * PANEL);
+    NAME(col2im)(w->tile, &back, w->result, sums, pitch);
+    if (s->edge) NAME(edge_add)(w->tile, &edge, s->edge_weight, sums, pitch);
+}
+
+static struct chain_output output_of(const struct chain_forward *f)
+{
+    const struct chain_stage *s = &f->chain->stage[chain_last(f->chain, f->segment)];
+    return (struct chain_output){ f->out[f->segment], s->out, s->bias, s->act, f->halos };
+}
+
+static void forward_unit(void *arg, int64_t unit, int worker)
+{
+    const struct chain_forward *f = arg;
+    const struct chain *c = f->chain;
+    const struct chain_units *u = &f->units[f->segment];
+    struct carve room = { f->work + (size_t)worker * f->work_size, 0 };
+    const struct work w = carve_work(f, &room);
+    const int64_t first = unit_tile(u, unit), end = unit_tile(u, unit + 1);
+    const struct chain_output o = output_of(f);
+
+    if (u->reach)
+        for (int64_t i = 0; i < o.channels * u->pitch; i++) w.sums[i] = 0;
+    for (int64_t tile = first; tile < end; tile++)
+        run_tile(f, &w, tile, w.sums + u->margin + (tile - first) * c->tile, u->pitch);
+    NAME(chain_finish_unit)(c, u, unit, w.sums + u->margin, &o);
+}
+
+void NAME(chain_run_forward)(struct chain_forward *f, int segment)
+{
+    f->segment = segment;
+    const struct chain_output o = output_of(f);
+    pool_run(f->pool, f->units[segment].n, forward_unit, f);
+    NAME(chain_finish)(f->chain, &f->units[segment], f->pool, &o);
+}
+
+/* Room for planes between segments that nobody keeps. */
+struct between { real *planes[CHAIN_STAGES]; };
+
+static struct between carve_all(struct chain_forward *f, struct chain *c, const struct step *step,
+                                struct carve *room, int threads)
+{
+    struct between b = { { NULL } };
+    NAME(chain_carve_weights)(c, room, 1, 0);
+    NAME(chain_carve_forward)(f, c, room, threads);
+    for (int i = 0; i < c->n_segments - 1; i++) {
+        const int last = chain_last(c, i);
+        if (!step->out[1 + last].data)
+            b.planes[last] = CARVE(room, real, c->pixels * c->stage[last].out);
+    }
+    return b;
+}
+
+size_t NAME(scratch_CHAIN)(const struct step *step, int threads)
+{
+    struct chain c;
+    struct chain_forward f = { 0 };
+    struct carve room = { NULL, 0 };
+    NAME(chain_of_step)(&c, step);
+    carve_all(&f, &c, step, &room, threads);
+    return room.used;
+}
+
+void NAME(kernel_CHAIN)(const struct step *step, struct run *run)
+{
+    struct chain c;
+    struct chain_forward f = { .pool = engine_pool(run->engine) };
+    struct carve room = { step->scratch, 0 };
+    NAME(chain_of_step)(&c, step);
+    const struct between b = carve_all(&f, &c, step, &room, pool_threads(f.pool));
+
+    NAME(chain_pack)(&c, f.pool);
+    f.in[0] = planes_of(&step->in[0]);
+    for (int i = 0; i < c.n_segments; i++) {
+        const int last = chain_last(&c, i);
+        for (int j = c.first[i]; j < last; j++) f.hidden[j] = step->out[1 + j].data;
+        if (i == c.n_segments - 1) {
+            f.out[i] = planes_of(&step->out[0]);
+        } else {
+            real *planes = step->out[1 + last].data ? step->out[1 + last].data : b.planes[last];
+            f.out[i] = f.in[i + 1] = planes_dense(&c, planes, c.stage[last].out);
+        }
+        NAME(chain_run_forward)(&f, i);
+    }
+}

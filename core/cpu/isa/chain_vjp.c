@@ -1,0 +1,388 @@
+/* chain_vjp.c - conv_chain backward, tile by tile: im2col of dy, then for each stage from the last to the
+ * first dW += D H^T and D' = (W^T D) act'(H), and col2im of what reaches the input. */
+#include <string.h>
+#include "chain.h"
+
+#define BACKWARD_PIXELS 512             /* at least, in a unit */
+#define BACKWARD_UNITS 16               /* at most: each has its own gradients of weights */
+
+/* What one worker needs. */
+struct work {
+    struct tile *tile;
+    real *input;                        /* (depth of the first stage, tile) */
+    real *hidden[CHAIN_STAGES];         /* (width, tile), for activations that are computed again */
+    real *d[2];                         /* (rows, tile): gradients, of a stage's result and its operand */
+    real *turned;                       /* a transposed operand */
+    real *sums;                         /* (in, pitch) */
+};
+
+static struct window input_window(const struct chain_stage *s)
+{
+    if (s->kind == STAGE_GATHER) return (struct window){ s->in, s->kh, s->kw, 1, s->edge };
+    return (struct window){ s->in, 1, 1, 1, 0 };
+}
+/* What the result's gradient sees; `direction` -1 for the gradient itself, 1 for the edge. */
+static struct window output_window(const struct chain_stage *s, int direction)
+{
+    if (s->kind == STAGE_SCATTER) return (struct window){ s->out, s->kh, s->kw, direction, 0 };
+    return (struct window){ s->out, 1, 1, 1, 0 };
+}
+
+static struct work carve_work(const struct chain_backward *b, struct carve *room)
+{
+    const struct chain *c = b->chain;
+    struct work w = { .tile = CARVE(room, struct tile, 1) };
+    int64_t input = 0, d = 0, turned = 0, sums = 0;
+    for (int i = 0; i < c->n_segments; i++) {
+        const struct chain_stage *s = &c->stage[c->first[i]];
+        input = max_int(input, chain_tile_size(c, s->depth));
+        sums = max_int(sums, s->in * b->units.pitch);
+    }
+    for (int i = 0; i < c->n_stages; i++) {
+        const struct chain_stage *s = &c->stage[i];
+        d = max_int(d, chain_tile_size(c, max_int(s->rows, s->depth)));
+        turned = max_int(turned, panels_count(c->tile, s->dw_turned ? s->rows : s->depth));
+    }
+    w.input = CARVE(room, real, input);
+    w.d[0] = CARVE(room, real, d);
+    w.d[1] = CARVE(room, real, d);
+    w.turned = CARVE(room, real, turned);
+    w.sums = CARVE(room, real, sums);
+    for (int i = 0; i < c->n_stages; i++)
+        if (!b->hidden[i] && !chain_is_planar(c, i))
+            w.hidden[i] = CARVE(room, real, chain_tile_size(c, c->stage[i].out));
+    return w;
+}
+
+/* Whether hidden activations within the segment must be computed again. */
+static int computes_again(const struct chain_backward *b, int segment)
+{
+    for (int i = b->chain->first[segment]; i < chain_last(b->chain, segment); i++)
+        if (!b->hidden[i]) return 1;
+    return 0;
+}
+
+void NAME(chain_carve_backward)(struct chain_backward *b, struct chain *c, struct carve *room,
+                                int threads)
+{
+    const int n = c->n_segments;
+    int64_t reach = 0, halos = 0, again = c->stage[c->n_stages - 1].act != 0;
+    b->chain = c;
+    for (int i = 0; i < n; i++) {
+        const struct window w = input_window(&c->stage[c->first[i]]);
+        reach = max_int(reach, window_reach(&w, c->width));
+        again |= computes_again(b, i) || (i < n - 1 && !b->hidden[chain_last(c, i)]);
+    }
+    b->units = NAME(chain_units)(c, reach, BACKWARD_PIXELS, BACKWARD_UNITS);
+    for (int i = 0; i < n; i++)
+        halos = max_int(halos, chain_halo_size(&b->units, c->stage[c->first[i]].in));
+    b->halos = CARVE(room, real, halos);
+
+    NAME(chain_carve_weights)(c, room, (int)again, b->want_dx || c->n_stages > 1);
+    NAME(chain_carve_gradients)(c, room, b->units.n);
+    if (again) NAME(chain_carve_forward)(&b->again, c, room, threads);
+    for (int i = 0; i < n; i++) {
+        const int last = chain_last(c, i);
+        const int64_t size = c->pixels * c->stage[last].out;
+        const int is_end = i == n - 1;
+        if (is_end ? c->stage[last].act != 0 : !b->hidden[last])
+            b->planar[i] = CARVE(room, real, size);
+        if (!is_end || c->stage[last].act) b->d_planar[i] = CARVE(room, real, size);
+    }
+    struct carve one = { NULL, 0 };
+    carve_work(b, &one);
+    b->work_size = one.used;
+    b->work = CARVE(room, char, (int64_t)b->work_size * threads);
+}
+
+/* The activations of the tile, kept or computed again. */
+static void find_hidden(const struct chain_backward *b, const struct work *w, int64_t tile,
+                        const real *hidden[CHAIN_STAGES])
+{
+    const struct chain *c = b->chain;
+    const int first = c->first[b->segment], last = chain_last(c, b->segment);
+    const real *operand = w->input;
+    for (int i = first; i < last; i++) {
+        const struct chain_stage *s = &c->stage[i];
+        if (b->hidden[i]) {
+            hidden[i] = b->hidden[i] + tile * chain_tile_size(c, s->out);
+        } else {
+            const struct product p = {
+                .rows = s->rows, .columns = w->tile->count, .depth = s->depth,
+                .a = s->forward, .a_panel = s->forward_panel,
+                .b = operand, .b_stride = PANEL, .b_panel = s->depth * PANEL,
+                .c = w->hidden[i], .c_stride = PANEL, .c_panel = s->rows * PANEL,
+                .bias = s->bias, .relu = s->act == GLOW_ACT_RELU,
+            };
+            NAME(product)(&p);
+            if (s->act > GLOW_ACT_RELU)
+                NAME(activate)(w->hidden[i], chain_tile_size(c, s->rows), s->act);
+            hidden[i] = w->hidden[i];
+        }
+        operand = hidden[i];
+    }
+}
+
+/* totals[r] += vectors of row r step of a panel matrix with `rows` rows. */
+static void add_totals(const struct chain *c, const real *panels, int64_t rows, int64_t step,
+                       int64_t count, real *totals, int64_t n)
+{
+    (void)c;
+    for (int64_t r = 0; r < n; r++) {
+        vec total = vec_load(totals + r * LANES);
+        for (int64_t at = 0; at < count; at += LANES)
+            total += vec_load(panels + at / PANEL * rows * PANEL + r * step * PANEL + at % PANEL);
+        vec_store(totals + r * LANES, total);
+    }
+}
+
+/* dW += D H^T over the tile's pixels, either as it is or turned. */
+static void add_dw(const struct chain *c, const struct chain_stage *s, const struct work *w,
+                   int64_t shift, int add, const real *d, const real *operand)
+{
+    const int64_t rows = s->dw_turned ? s->depth : s->rows;
+    const int64_t columns = s->dw_turned ? s->rows : s->depth;
+    const real *left = s->dw_turned ? operand : d, *right = s->dw_turned ? d : operand;
+    NAME(transpose_panels)(w->turned, c->tile * PANEL, right, columns, w->tile->count);
+    const struct product p = {
+        .rows = rows, .columns = columns, .depth = w->tile->count,
+        .a = left, .a_panel = rows * PANEL,
+        .b = w->turned, .b_stride = PANEL, .b_panel = c->tile * PANEL,
+        .c = s->dw + shift, .c_stride = PANEL, .c_panel = rows * PANEL,
+        .add = add,
+    };
+    NAME(product)(&p);
+}
+
+/* D' = W^T D, where it is the gradient of the activations `hidden` of stage `before`. */
+static void pull_back(const struct chain *c, const struct chain_stage *s, const struct tile *t,
+                      const real *d, real *to, const struct chain_stage *before, const real *hidden,
+                      int64_t shift)
+{
+    real *db = before->db ? before->db + shift : NULL;
+    const int plain = before->act <= GLOW_ACT_RELU;
+    const struct product p = {
+        .rows = s->in, .columns = t->count, .depth = s->rows,
+        .a = s->backward,
+        .b = d, .b_stride = PANEL, .b_panel = s->rows * PANEL,
+        .c = to, .c_stride = PANEL, .c_panel = s->in * PANEL,
+        .mask = before->act == GLOW_ACT_RELU ? hidden : NULL,
+        .sums = plain ? db : NULL,
+    };
+    NAME(product)(&p);
+    if (plain) return;
+    NAME(activate_vjp)(to, hidden, chain_tile_size(c, s->in), before->act);
+    if (db) add_totals(c, to, s->in, 1, t->count, db, s->in);
+}
+
+/* The gradient of the segment's input; sums points at the tile's first pixel. */
+static void reach_input(const struct chain *c, const struct chain_stage *s, const struct work *w,
+                        const real *d, real *spare, real *sums, int64_t pitch)
+{
+    const int scatters = s->kind == STAGE_GATHER;
+    const struct window look = { s->in, s->kh, s->kw, 1, 0 };
+    const int64_t rows = scatters ? s->in * s->taps : s->in;
+    const struct product p = {
+        .rows = rows, .columns = w->tile->count, .depth = s->rows,
+        .a = s->backward,
+        .b = d, .b_stride = PANEL, .b_panel = s->rows * PANEL,
+        .c = scatters ? spare : sums,
+        .c_stride = scatters ? PANEL : pitch, .c_panel = scatters ? rows * PANEL : PANEL,
+    };
+    (void)c;
+    NAME(product)(&p);
+    if (scatters) NAME(col2im)(w->tile, &look, spare, sums, pitch);
+}
+
+static void run_tile(const struct chain_backward *b, const struct work *w, int64_t tile, int is_first,
+                     int64_t shift, real *sums)
+{
+    const struct chain *c = b->chain;
+    const int first = c->first[b->segment], last = chain_last(c, b->segment);
+    const struct chain_stage *begin = &c->stage[first], *end = &c->stage[last];
+    const struct window in = input_window(begin), out = output_window(end, -1);
+    const real *hidden[CHAIN_STAGES];
+    real *d = w->d[0], *spare = w->d[1];
+
+    NAME(tile_set)(w->tile, tile * c->tile, min_int(c->tile, c->pixels - tile * c->tile), c->height,
+                   c->width);
+    if (begin->want_dw || computes_again(b, b->segment))
+        NAME(im2col)(w->tile, &in, &b->in[b->segment], w->input);
+    find_hidden(b, w, tile, hidden);
+    NAME(im2col)(w->tile, &out, &b->d_out[b->segment], d);
+    if (end->db) {
+        const int64_t taps = window_taps(&out);
+        add_totals(c, d + taps / 2 * PANEL, end->rows, taps, w->tile->count, end->db + shift, end->out);
+    }
+    if (end->dedge) {
+        const struct window edge = output_window(end, 1);
+        NAME(edge_totals)(w->tile, &edge, d, end->dedge + shift);
+    }
+    for (int i = last; i >= first; i--) {
+        const struct chain_stage *s = &c->stage[i];
+        if (s->want_dw) add_dw(c, s, w, shift, !is_first, d, i > first ? hidden[i - 1] : w->input);
+        if (i > first) {
+            pull_back(c, s, w->tile, d, spare, s - 1, hidden[i - 1], shift);
+            real *swap = d;
+            d = spare;
+            spare = swap;
+        } else if (b->d_in[b->segment].data) {
+            reach_input(c, s, w, d, spare, sums, b->units.pitch);
+        }
+    }
+}
+
+static struct chain_output output_of(const struct chain_backward *b)
+{
+    const struct chain_stage *s = &b->chain->stage[b->chain->first[b->segment]];
+    return (struct chain_output){ b->d_in[b->segment], s->in, NULL, GLOW_ACT_NONE, b->halos };
+}
+
+static void clear_totals(const struct chain_backward *b, int64_t shift)
+{
+    const struct chain *c = b->chain;
+    for (int i = c->first[b->segment]; i < c->first[b->segment + 1]; i++) {
+        const struct chain_stage *s = &c->stage[i];
+        const size_t bytes = (size_t)(s->out * LANES) * sizeof(real);
+        if (s->db) memset(s->db + shift, 0, bytes);
+        if (s->dedge) memset(s->dedge + shift, 0, bytes * (size_t)s->taps);
+    }
+}
+
+static void backward_unit(void *arg, int64_t unit, int worker)
+{
+    const struct chain_backward *b = arg;
+    const struct chain *c = b->chain;
+    const struct chain_units *u = &b->units;
+    struct carve room = { b->work + (size_t)worker * b->work_size, 0 };
+    const struct work w = carve_work(b, &room);
+    const struct chain_output o = output_of(b);
+    const int64_t first = unit_tile(u, unit), end = unit_tile(u, unit + 1);
+    const int64_t shift = unit * c->gradient_size;
+
+    clear_totals(b, shift);
+    if (o.to.data) memset(w.sums, 0, (size_t)(o.channels * u->pitch) * sizeof(real));
+    for (int64_t tile = first; tile < end; tile++)
+        run_tile(b, &w, tile, tile == first, shift, w.sums + u->margin + (tile - first) * c->tile);
+    if (o.to.data) NAME(chain_finish_unit)(c, u, unit, w.sums + u->margin, &o);
+}
+
+/* The gradient of planes that went through an activation, image by image. */
+struct planar_task {
+    const struct chain *chain;
+    struct planes from, h;
+    real *to;
+    int64_t channels;
+    int act;
+};
+
+static void planar_image(void *arg, int64_t image, int worker)
+{
+    const struct planar_task *p = arg;
+    const int64_t n = p->chain->plane;
+    (void)worker;
+    for (int64_t ch = 0; ch < p->channels; ch++) {
+        real *to = p->to + (image * p->channels + ch) * n;
+        const real *from = p->from.data + image * p->from.batch_stride + ch * p->from.channel_stride;
+        if (from != to) memcpy(to, from, (size_t)n * sizeof(real));
+        NAME(activate_vjp)(to, p->h.data + image * p->h.batch_stride + ch * p->h.channel_stride, n,
+                           p->act);
+    }
+}
+
+/* Planes between segments, kept or computed again, and the result of the last where its activation needs
+ * it. */
+static void find_planes(struct chain_backward *b, struct planes *result)
+{
+    struct chain *c = b->chain;
+    const int n = c->n_segments;
+    b->in[0] = b->x;
+    b->again.pool = b->pool;
+    for (int i = 0; i < n; i++) {
+        const int last = chain_last(c, i), is_end = i == n - 1;
+        const int64_t width = c->stage[last].out;
+        struct planes out = { NULL, 0, 0 };
+        if (b->planar[i]) {
+            out = planes_dense(c, b->planar[i], width);
+            b->again.in[i] = b->in[i];
+            b->again.out[i] = out;
+            NAME(chain_run_forward)(&b->again, i);
+        } else if (!is_end) {
+            out = planes_dense(c, (real *)(uintptr_t)b->hidden[last], width);
+        }
+        if (is_end)
+            *result = out;
+        else
+            b->in[i + 1] = out;
+    }
+}
+
+void NAME(chain_run_backward)(struct chain_backward *b, const struct tensor *out)
+{
+    struct chain *c = b->chain;
+    const int n = c->n_segments;
+    struct planes result;
+
+    NAME(chain_pack)(c, b->pool);
+    find_planes(b, &result);
+    b->d_out[n - 1] = b->dy;
+    if (c->stage[c->n_stages - 1].act) {
+        struct planar_task p = { c, b->dy, result, b->d_planar[n - 1], c->stage[c->n_stages - 1].out,
+                                 c->stage[c->n_stages - 1].act };
+        pool_run(b->pool, c->images, planar_image, &p);
+        b->d_out[n - 1] = planes_dense(c, p.to, p.channels);
+    }
+    for (int i = n - 1; i >= 0; i--) {
+        const struct chain_stage *before = &c->stage[c->first[i] - (i > 0)];
+        b->segment = i;
+        if (i > 0) b->d_out[i - 1] = planes_dense(c, b->d_planar[i - 1], before->out);
+        b->d_in[i] = i > 0 ? b->d_out[i - 1] : b->dx;
+        const struct chain_output o = output_of(b);
+        pool_run(b->pool, b->units.n, backward_unit, b);
+        if (o.to.data) NAME(chain_finish)(c, &b->units, b->pool, &o);
+        if (i > 0 && before->act) {
+            struct planar_task p = { c, o.to, b->in[i], o.to.data, before->out, before->act };
+            pool_run(b->pool, c->images, planar_image, &p);
+        }
+    }
+    NAME(chain_unpack)(c, b->pool, out);
+}
+
+/* Inputs and outputs of CHAIN_VJP, for both its scratch and its run. */
+static void set_up(struct chain *c, struct chain_backward *b, const struct step *step)
+{
+    const struct tensor *dy = &step->in[1 + 3 * step->ai[0]];
+    NAME(chain_of_step)(c, step);
+    b->want_dx = step->out[0].data != NULL;
+    b->x = planes_of(&step->in[0]);
+    b->dy = planes_of(dy);
+    if (b->want_dx) b->dx = planes_of(&step->out[0]);
+    for (int i = 0; i < c->n_stages; i++) {
+        struct chain_stage *s = &c->stage[i];
+        const struct tensor *out = &step->out[1 + 3 * i];
+        const int want_dlogs = out[2].data && s->logs;
+        s->want_dw = out[0].data || want_dlogs;
+        s->want_db = out[1].data || want_dlogs;
+        if (i < c->n_stages - 1) b->hidden[i] = dy[1 + i].data;
+    }
+}
+
+size_t NAME(scratch_CHAIN_VJP)(const struct step *step, int threads)
+{
+    struct chain c;
+    struct chain_backward b = { 0 };
+    struct carve room = { NULL, 0 };
+    set_up(&c, &b, step);
+    NAME(chain_carve_backward)(&b, &c, &room, threads);
+    return room.used;
+}
+
+void NAME(kernel_CHAIN_VJP)(const struct step *step, struct run *run)
+{
+    struct chain c;
+    struct chain_backward b = { .pool = engine_pool(run->engine) };
+    struct carve room = { step->scratch, 0 };
+    set_up(&c, &b, step);
+    NAME(chain_carve_backward)(&b, &c, &room, pool_threads(b.pool));
+    NAME(chain_run_backward)(&b, step->out + 1);
+}

@@ -1,0 +1,201 @@
+/* gemm.c - the register-blocked kernels and the loops around them. For each number of rows up to
+ * BLOCK_ROWS, one or two vectors of columns, and both forms of A there is a kernel of its own, because
+ * only constant bounds let the compiler keep the sums in registers. */
+#include <string.h>
+#include "gemm.h"
+
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
+/* Depths beyond this are cut, so that a panel of B and a block of A stay near the processor. */
+#define DEPTH_BLOCK 1024
+
+enum { A_BLOCKS, A_PANELS };
+
+/* One block of rows times one panel of columns. */
+struct tile_product {
+    int64_t depth;
+    const real *a, *b;
+    int64_t a_panel, b_stride;
+    real *c;
+    int64_t c_stride;
+    int add, relu;
+    const real *bias, *mask;
+    real *sums;
+};
+
+ALWAYS_INLINE void multiply_add(const int rows, const int vectors, vec sum[BLOCK_ROWS][2],
+                                const real *a, int64_t a_stride, const real *b)
+{
+    vec row[2];
+    UNROLL for (int v = 0; v < vectors; v++) row[v] = vec_load(b + v * LANES);
+    UNROLL for (int r = 0; r < rows; r++)
+    {
+        vec x = vec_splat(a[r * a_stride]);
+        UNROLL for (int v = 0; v < vectors; v++) sum[r][v] += x * row[v];
+    }
+}
+
+ALWAYS_INLINE void finish(const int rows, const int vectors, vec sum[BLOCK_ROWS][2],
+                          const struct tile_product *p)
+{
+    real *c = p->c;
+    const int64_t stride = p->c_stride;
+    if (p->add) {
+        UNROLL for (int r = 0; r < rows; r++)
+            UNROLL for (int v = 0; v < vectors; v++) sum[r][v] += vec_load(c + r * stride + v * LANES);
+    }
+    if (p->relu) { /* not max(x, 0), which would swallow NaN */
+        UNROLL for (int r = 0; r < rows; r++)
+            UNROLL for (int v = 0; v < vectors; v++)
+                sum[r][v] = (vec)((vec_int)sum[r][v] & ~(vec_int)(sum[r][v] < vec_splat(0)));
+    }
+    if (p->mask) {
+        UNROLL for (int r = 0; r < rows; r++)
+            UNROLL for (int v = 0; v < vectors; v++)
+                sum[r][v] = (vec)((vec_int)sum[r][v] &
+                                  (vec_int)(vec_load(p->mask + r * stride + v * LANES) > vec_splat(0)));
+    }
+    UNROLL for (int r = 0; r < rows; r++)
+        UNROLL for (int v = 0; v < vectors; v++) vec_store(c + r * stride + v * LANES, sum[r][v]);
+    if (p->sums) {
+        UNROLL for (int r = 0; r < rows; r++)
+        {
+            vec total = sum[r][0];
+            if (vectors == 2) total += sum[r][1];
+            vec_store(p->sums + r * LANES, vec_load(p->sums + r * LANES) + total);
+        }
+    }
+}
+
+ALWAYS_INLINE void kernel(const int rows, const int vectors, const int form,
+                          const struct tile_product *p)
+{
+    vec sum[BLOCK_ROWS][2];
+    const real *a = p->a, *b = p->b;
+    const int64_t depth = p->depth, b_stride = p->b_stride;
+
+    UNROLL for (int r = 0; r < rows; r++)
+    {
+        UNROLL for (int v = 0; v < vectors; v++)
+        {
+            sum[r][v] = vec_splat(p->bias ? p->bias[r] : 0);
+            if (p->add) __builtin_prefetch(p->c + r * p->c_stride + v * LANES, 1);
+        }
+    }
+    if (form == A_BLOCKS) {
+        for (int64_t k = 0; k < depth; k++, a += rows, b += b_stride)
+            multiply_add(rows, vectors, sum, a, 1, b);
+    } else {
+        for (int64_t left = depth; left > 0; left -= PANEL, a += p->a_panel) {
+            const int64_t n = min_int(left, PANEL);
+            for (int64_t k = 0; k < n; k++, b += b_stride)
+                multiply_add(rows, vectors, sum, a + k, PANEL, b);
+        }
+    }
+    finish(rows, vectors, sum, p);
+}
+
+#if BLOCK_ROWS == 14
+#define FOR_EACH_ROWS(X, form, vectors)                                                            \
+    X(form, vectors, 1)                                                                            \
+    X(form, vectors, 2)                                                                            \
+    X(form, vectors, 3)                                                                            \
+    X(form, vectors, 4)                                                                            \
+    X(form, vectors, 5)                                                                            \
+    X(form, vectors, 6)                                                                            \
+    X(form, vectors, 7)                                                                            \
+    X(form, vectors, 8)                                                                            \
+    X(form, vectors, 9)                                                                            \
+    X(form, vectors, 10)                                                                           \
+    X(form, vectors, 11) X(form, vectors, 12) X(form, vectors, 13) X(form, vectors, 14)
+#else
+#define FOR_EACH_ROWS(X, form, vectors)                                                            \
+    X(form, vectors, 1)                                                                            \
+    X(form, vectors, 2)                                                                            \
+    X(form, vectors, 3) X(form, vectors, 4) X(form, vectors, 5) X(form, vectors, 6)
+#endif
+#define FOR_EACH_KERNEL(X)                                                                         \
+    FOR_EACH_ROWS(X, A_BLOCKS, 1)                                                                  \
+    FOR_EACH_ROWS(X, A_BLOCKS, 2)                                                                  \
+    FOR_EACH_ROWS(X, A_PANELS, 1)                                                                  \
+    FOR_EACH_ROWS(X, A_PANELS, 2)
+
+#define DEFINE(form, vectors, rows)                                                                \
+    static void kernel_##form##_##vectors##_##rows(const struct tile_product *p)                   \
+    {                                                                                              \
+        kernel(rows, vectors, form, p);                                                            \
+    }
+#define ENTER(form, vectors, rows) [form][vectors - 1][rows] = kernel_##form##_##vectors##_##rows,
+
+FOR_EACH_KERNEL(DEFINE)
+static void (*const kernels[2][2][BLOCK_ROWS + 1])(const struct tile_product *) = {
+    FOR_EACH_KERNEL(ENTER)
+};
+
+/* The last panel of a C that must not be written beyond its columns goes by a detour. */
+static void run_exact(int form, int vectors, int rows, int64_t columns, struct tile_product *p)
+{
+    real detour[BLOCK_ROWS * PANEL];
+    real *c = p->c;
+    const int64_t stride = p->c_stride;
+    const size_t bytes = (size_t)columns * sizeof(real);
+    if (p->add)
+        for (int r = 0; r < rows; r++) memcpy(detour + r * PANEL, c + r * stride, bytes);
+    p->c = detour;
+    p->c_stride = PANEL;
+    kernels[form][vectors - 1][rows](p);
+    for (int r = 0; r < rows; r++) memcpy(c + r * stride, detour + r * PANEL, bytes);
+}
+
+/* Block `block` of the rows times panel `panel`, at depth first .. first+depth-1. */
+static void run_tile(const struct product *p, int64_t block, int64_t panel, int64_t first,
+                     int64_t depth)
+{
+    const int64_t row = block_first(p->rows, block);
+    const int rows = (int)(block_first(p->rows, block + 1) - row);
+    const int64_t columns = min_int(PANEL, p->columns - panel * PANEL);
+    const int vectors = columns > LANES ? 2 : 1;
+    const int form = p->a_panel ? A_PANELS : A_BLOCKS;
+    const int64_t c_at = row * p->c_stride + panel * p->c_panel;
+    const int last = first + depth == p->depth;
+    struct tile_product t = {
+        .depth = depth,
+        .a = form == A_BLOCKS ? p->a + row * p->depth + first * rows
+                              : p->a + first / PANEL * p->a_panel + row * PANEL,
+        .a_panel = p->a_panel,
+        .b = p->b + panel * p->b_panel + first * p->b_stride,
+        .b_stride = p->b_stride,
+        .c = p->c + c_at,
+        .c_stride = p->c_stride,
+        .add = p->add || first > 0,
+        .bias = p->bias && first == 0 ? p->bias + row : NULL,
+        .relu = last && p->relu,
+        .mask = last && p->mask ? p->mask + c_at : NULL,
+        .sums = last && p->sums ? p->sums + row * LANES : NULL,
+    };
+    if (p->exact && columns < vectors * LANES)
+        run_exact(form, vectors, rows, columns, &t);
+    else
+        kernels[form][vectors - 1][rows](&t);
+}
+
+/* A in blocks is a matrix of weights: each block is read once, and the panels of B come out of the
+ * second-level cache. Where C grows (the gradient of weights) its panels are walked one by one. */
+void NAME(product)(const struct product *p)
+{
+    const int64_t blocks = block_count(p->rows), panels = divide_up(p->columns, PANEL);
+    for (int64_t first = 0; first < p->depth; first += DEPTH_BLOCK) {
+        const int64_t depth = min_int(DEPTH_BLOCK, p->depth - first);
+        if (p->add) {
+            for (int64_t j = 0; j < panels; j++)
+                for (int64_t i = 0; i < blocks; i++) run_tile(p, i, j, first, depth);
+        } else {
+            for (int64_t i = 0; i < blocks; i++)
+                for (int64_t j = 0; j < panels; j++) run_tile(p, i, j, first, depth);
+        }
+    }
+}

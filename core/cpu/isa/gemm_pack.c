@@ -1,0 +1,112 @@
+/* gemm_pack.c - matrices into the order in which the kernels of gemm.c read them. */
+#include <string.h>
+#include "gemm.h"
+
+/* The first and second half of a and b interleaved: a0 b0 a1 b1 ... */
+#define LANE_COUNT (VEC_BYTES * 8 / REAL_BITS)      /* LANES, for the preprocessor */
+#if LANE_COUNT == 16
+#define LOW_HALF 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define HIGH_HALF 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#elif LANE_COUNT == 8
+#define LOW_HALF 0, 8, 1, 9, 2, 10, 3, 11
+#define HIGH_HALF 4, 12, 5, 13, 6, 14, 7, 15
+#elif LANE_COUNT == 4
+#define LOW_HALF 0, 4, 1, 5
+#define HIGH_HALF 2, 6, 3, 7
+#else
+#define LOW_HALF 0, 2
+#define HIGH_HALF 1, 3
+#endif
+#if defined(__clang__)
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (vec_int){ __VA_ARGS__ })
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
+/* Transposes LANES x LANES numbers. The number of a row and the lane in it are one index; interleaving
+ * row i with row i + LANES/2 turns that index by one bit, and after log2(LANES) turns they have changed
+ * places. */
+ALWAYS_INLINE void transpose(vec x[LANES])
+{
+    vec y[LANES];
+    for (int turn = 1; turn < LANES; turn *= 2) {
+        UNROLL for (int i = 0; i < LANES / 2; i++)
+        {
+            y[2 * i] = SHUFFLE(x[i], x[i + LANES / 2], LOW_HALF);
+            y[2 * i + 1] = SHUFFLE(x[i], x[i + LANES / 2], HIGH_HALF);
+        }
+        UNROLL for (int i = 0; i < LANES; i++) x[i] = y[i];
+    }
+}
+
+void NAME(transpose_panels)(real *to, int64_t to_panel, const real *from, int64_t rows,
+                            int64_t columns)
+{
+    for (int64_t r = 0; r < rows; r += LANES) {
+        real *out = to + r / PANEL * to_panel + r % PANEL;
+        for (int64_t c = 0; c < columns; c += LANES) {
+            const real *in = from + c / PANEL * rows * PANEL + r * PANEL + c % PANEL;
+            vec x[LANES];
+            if (r + LANES <= rows) {
+                UNROLL for (int i = 0; i < LANES; i++) x[i] = vec_load(in + i * PANEL);
+            } else {
+                for (int i = 0; i < LANES; i++)
+                    x[i] = i < rows - r ? vec_load(in + i * PANEL) : vec_splat(0);
+            }
+            transpose(x);
+            UNROLL for (int i = 0; i < LANES; i++) vec_store(out + (c + i) * PANEL, x[i]);
+        }
+    }
+}
+
+ALWAYS_INLINE const real *row_of(const struct matrix *m, int64_t r)
+{
+    return m->data + r / m->group * m->group_stride + r % m->group * m->row_stride;
+}
+
+/* Panels of a matrix whose rows are contiguous in the other direction, as of a transposed operand. */
+static void pack_down(real *panels, int64_t panel, const struct matrix *m, int64_t first, int64_t n)
+{
+    for (int64_t c = 0; c < m->columns; c++) {
+        const real *in = row_of(m, first) + c * m->column_stride;
+        real *out = panels + c / PANEL * panel + first * PANEL + c % PANEL;
+        for (int64_t r = 0; r < n; r++) out[r * PANEL] = in[r];
+    }
+}
+
+void NAME(pack_panels)(real *panels, int64_t panel, const struct matrix *m, int64_t first, int64_t n)
+{
+    if (m->group == 1 && m->group_stride == 1 && m->column_stride != 1 && !m->scale) {
+        pack_down(panels, panel, m, first, n);
+        return;
+    }
+    for (int64_t r = first; r < first + n; r++) {
+        const real *in = row_of(m, r);
+        const real scale = m->scale ? m->scale[r / m->group] : 1;
+        for (int64_t c = 0; c < m->columns; c += PANEL) {
+            const int64_t width = min_int(PANEL, m->columns - c), step = m->column_stride;
+            real *out = panels + c / PANEL * panel + r * PANEL;
+            if (width == PANEL && step == 1) {
+                vec_store(out, vec_load(in + c) * scale);
+                vec_store(out + LANES, vec_load(in + c + LANES) * scale);
+            } else {
+                for (int64_t i = 0; i < width; i++) out[i] = in[(c + i) * step] * scale;
+                for (int64_t i = width; i < PANEL; i++) out[i] = 0;
+            }
+        }
+    }
+}
+
+void NAME(pack_blocks)(real *blocks, const struct matrix *m, int64_t block)
+{
+    const int64_t column = block_first(m->columns, block);
+    const int64_t width = block_first(m->columns, block + 1) - column;
+    real *out = blocks + column * m->rows;
+    for (int64_t r = 0; r < m->rows; r++, out += width) {
+        const real *in = row_of(m, r) + column * m->column_stride;
+        const real scale = m->scale ? m->scale[r / m->group] : 1;
+        for (int64_t i = 0; i < width; i++) out[i] = in[i * m->column_stride] * scale;
+    }
+}

@@ -1,0 +1,152 @@
+/* im2col.c - a tap is a shift of the numbering of pixels: what the pixels of a vector see through it are
+ * LANES numbers in a row, some of which lie in the next row of the image or outside, and are masked.
+ *
+ * A vector is loaded only if at least one of its lanes lies in the plane, so that less than a vector is
+ * read before or behind it. */
+#include "im2col.h"
+
+void NAME(tile_set)(struct tile *t, int64_t first, int64_t count, int64_t height, int64_t width)
+{
+    int64_t y = first / width % height, x = first % width, image = 0;
+    t->first = first;
+    t->count = count;
+    t->height = height;
+    t->width = width;
+    for (int64_t i = 0; i < count; i++) {
+        t->x[i] = (real_int)x;
+        t->y[i] = (real_int)y;
+        t->image[i] = (real_int)image;
+        if (++x < width) continue;
+        x = 0;
+        if (++y < height) continue;
+        y = 0;
+        image++;
+    }
+    for (int64_t i = count; i % PANEL; i++) t->x[i] = t->y[i] = FAR_AWAY, t->image[i] = -1;
+}
+
+ALWAYS_INLINE vec_int load_int(const real_int *p) { return (vec_int)vec_load((const real *)p); }
+ALWAYS_INLINE vec_int splat_int(int64_t x) { return (real_int)x - (vec_int){ 0 }; }
+ALWAYS_INLINE vec masked(vec_int mask, vec x) { return (vec)((vec_int)x & mask); }
+
+/* Which pixels of a vector are inside the image when moved by (dy,dx). */
+ALWAYS_INLINE vec_int inside(const struct tile *t, int64_t at, int64_t dy, int64_t dx)
+{
+    const vec_int y = load_int(t->y + at) + (real_int)dy, x = load_int(t->x + at) + (real_int)dx;
+    return (y >= 0) & (y < (real_int)t->height) & (x >= 0) & (x < (real_int)t->width);
+}
+ALWAYS_INLINE vec_int is_pixel(const struct tile *t, int64_t at)
+{
+    return load_int(t->y + at) >= 0;
+}
+
+ALWAYS_INLINE int64_t tap_dy(const struct window *w, int64_t tap)
+{
+    return w->direction * (tap / w->kw - w->kh / 2);
+}
+ALWAYS_INLINE int64_t tap_dx(const struct window *w, int64_t tap)
+{
+    return w->direction * (tap % w->kw - w->kw / 2);
+}
+
+/* Writes, or where the vector holds an image's end already, merges a column of rows. */
+static void put_rows(real *out, int64_t step, const real *in, int64_t in_step, int64_t n,
+                     vec_int mask, int merge)
+{
+    if (merge)
+        for (int64_t c = 0; c < n; c++) {
+            vec_int old = (vec_int)vec_load(out + c * step);
+            vec_store(out + c * step, (vec)(old | ((vec_int)vec_load(in + c * in_step) & mask)));
+        }
+    else
+        for (int64_t c = 0; c < n; c++)
+            vec_store(out + c * step, masked(mask, vec_load(in + c * in_step)));
+}
+
+/* The rows of one vector of pixels as far as they belong to one image. */
+static void put_image(const struct tile *t, const struct window *w, const struct planes *from,
+                      int64_t at, int64_t image, real *out, int merge)
+{
+    const int64_t taps = window_taps(w), plane = t->height * t->width;
+    const int64_t start = t->first + at - image * plane; /* of the vector, in this image */
+    const vec_int here = load_int(t->image + at) == splat_int(image - t->first / plane);
+    const real *in = from->data + image * from->batch_stride + start;
+    for (int64_t tap = 0; tap < taps; tap++) {
+        const int64_t dy = tap_dy(w, tap), dx = tap_dx(w, tap), shift = dy * t->width + dx;
+        const vec_int seen = inside(t, at, dy, dx) & here;
+        real *row = out + tap * PANEL;
+        if (start + shift > -LANES && start + shift < plane)
+            put_rows(row, taps * PANEL, in + shift, from->channel_stride, w->channels, seen, merge);
+        else if (!merge)
+            for (int64_t c = 0; c < w->channels; c++)
+                vec_store(row + c * taps * PANEL, vec_splat(0));
+    }
+}
+
+void NAME(im2col)(const struct tile *t, const struct window *w, const struct planes *from,
+                  real *panels)
+{
+    const int64_t taps = window_taps(w), rows = window_rows(w), plane = t->height * t->width;
+    for (int64_t at = 0; at < t->count; at += LANES) {
+        real *out = panels + at / PANEL * rows * PANEL + at % PANEL;
+        const int64_t first = (t->first + at) / plane;
+        const int64_t last = (t->first + min_int(at + LANES, t->count) - 1) / plane;
+        for (int64_t image = first; image <= last; image++)
+            put_image(t, w, from, at, image, out, image > first);
+        if (!w->edge) continue;
+        for (int64_t tap = 0; tap < taps; tap++) {
+            const vec_int outside =
+                is_pixel(t, at) & ~inside(t, at, tap_dy(w, tap), tap_dx(w, tap));
+            vec_store(out + (w->channels * taps + tap) * PANEL, masked(outside, vec_splat(1)));
+        }
+    }
+}
+
+/* Taps go outermost: sums that overlap the ones just stored would wait for the store. */
+void NAME(col2im)(const struct tile *t, const struct window *w, const real *panels, real *sums,
+                  int64_t pitch)
+{
+    const int64_t taps = window_taps(w), rows = w->channels * taps;
+    for (int64_t tap = 0; tap < taps; tap++) {
+        const int64_t dy = tap_dy(w, tap), dx = tap_dx(w, tap), shift = dy * t->width + dx;
+        for (int64_t at = 0; at < t->count; at += LANES) {
+            const vec_int seen = inside(t, at, dy, dx);
+            const real *in = panels + at / PANEL * rows * PANEL + tap * PANEL + at % PANEL;
+            real *out = sums + at + shift;
+            for (int64_t c = 0; c < w->channels; c++, out += pitch, in += taps * PANEL)
+                vec_store(out, vec_load(out) + masked(seen, vec_load(in)));
+        }
+    }
+}
+
+void NAME(edge_add)(const struct tile *t, const struct window *w, const real *weight, real *sums,
+                    int64_t pitch)
+{
+    const int64_t taps = window_taps(w);
+    for (int64_t tap = 0; tap < taps; tap++)
+        for (int64_t at = 0; at < t->count; at += LANES) {
+            const vec_int outside =
+                is_pixel(t, at) & ~inside(t, at, tap_dy(w, tap), tap_dx(w, tap));
+            for (int64_t c = 0; c < w->channels; c++) {
+                real *out = sums + c * pitch + at;
+                vec_store(out,
+                          vec_load(out) + masked(outside, vec_splat(weight[c * taps + tap])));
+            }
+        }
+}
+
+void NAME(edge_totals)(const struct tile *t, const struct window *w, const real *panels,
+                       real *totals)
+{
+    const int64_t taps = window_taps(w), rows = w->channels * taps;
+    for (int64_t tap = 0; tap < taps; tap++)
+        for (int64_t at = 0; at < t->count; at += LANES) {
+            const vec_int outside =
+                is_pixel(t, at) & ~inside(t, at, tap_dy(w, tap), tap_dx(w, tap));
+            const real *in = panels + at / PANEL * rows * PANEL + taps / 2 * PANEL + at % PANEL;
+            for (int64_t c = 0; c < w->channels; c++) {
+                real *total = totals + (c * taps + tap) * LANES;
+                vec_store(total, vec_load(total) + masked(outside, vec_load(in + c * taps * PANEL)));
+            }
+        }
+}
