@@ -31,9 +31,12 @@ const char *descriptor_kind_name(uint32_t kind)
 glow_status descriptor_check_plugin(const struct glow_plugin *p, size_t available)
 {
     const size_t oldest = SIZE_1_0(glow_plugin, descs);
-    if (available < oldest || p->size < oldest || p->size > available)
-        return fail(GLOW_EINVAL, GLOW_PLUGIN_SYMBOL ": size: %u of %zu bytes; version 1.0 has %zu",
-                    available < sizeof p->size ? 0 : p->size, available, oldest);
+    if (available < oldest || p->size < oldest)
+        return fail(GLOW_EINVAL, GLOW_PLUGIN_SYMBOL ": size: %zu bytes; version 1.0 has %zu",
+                    available < oldest ? available : p->size, oldest);
+    if (p->size > available)
+        return fail(GLOW_EINVAL, GLOW_PLUGIN_SYMBOL ": size: it claims %u bytes, but has %zu",
+                    p->size, available);
     if (p->minor > GLOW_ABI_MINOR)
         return fail(GLOW_EINVAL,
                     GLOW_PLUGIN_SYMBOL ": minor: it needs ABI 1.%u, this glow has 1.%u", p->minor,
@@ -197,8 +200,7 @@ glow_status descriptor_copy(const struct glow_desc *given, struct bump *memory,
     d->option_size = sizeof *d->options;
     if (!d->summary) d->summary = "";
     TRY(check_kind(d, memory));
-    glow_status status = options_check_records(d);
-    if (status) return fail_context(status, "%s", kind);
+    TRY(options_check_records(d));
     *copy = d;
     return GLOW_OK;
 }

@@ -212,9 +212,10 @@ static glow_status check_needs(const struct glow_option *slot, const struct glow
     return fail(GLOW_EINVAL, "net \"%s\" does not serve here, it is not: %s", child->id, missing);
 }
 
+/* `named` is the setting that names the plug-in: the group itself, or a child's id as a string. */
 static glow_status make(struct instance **, struct registry *, uint32_t kind, const char *id,
-                        const struct config_node *group, const char *const *also, const char *path,
-                        uint64_t model_seed, int depth);
+                        const struct config_node *group, const struct config_node *named,
+                        const char *const *also, const char *path, uint64_t model_seed, int depth);
 
 static glow_status make_child(struct instance *parent, struct registry *registry,
                               const struct glow_option *slot, uint64_t model_seed, int depth)
@@ -228,9 +229,8 @@ static glow_status make_child(struct instance *parent, struct registry *registry
     if (snprintf(path, sizeof path, "%s.%s", parent->path, slot->key) >= (int)sizeof path)
         return locate(fail(GLOW_EINVAL, "the path of this instance is too long"), node,
                       parent->path);
-    glow_status status = make(&child, registry, slot->slot_kind, id, is_group ? node : NULL,
-                              type_key, path, model_seed, depth + 1);
-    if (status) return is_group ? status : node ? locate(status, node, path) : status;
+    TRY(make(&child, registry, slot->slot_kind, id, is_group ? node : NULL, node, type_key, path,
+             model_seed, depth + 1));
     parent->slot[parent->n_children] = slot->key;
     parent->child[parent->n_children++] = child;
     return locate(check_needs(slot, child->info->desc), node, path);
@@ -253,15 +253,16 @@ static glow_status make_children(struct instance *instance, struct registry *reg
 }
 
 static glow_status make(struct instance **out, struct registry *registry, uint32_t kind,
-                        const char *id, const struct config_node *group, const char *const *also,
-                        const char *path, uint64_t model_seed, int depth)
+                        const char *id, const struct config_node *group,
+                        const struct config_node *named, const char *const *also, const char *path,
+                        uint64_t model_seed, int depth)
 {
     const struct plugin_info *info;
     *out = NULL;
     if (depth > MAX_DEPTH)
-        return locate(fail(GLOW_EINVAL, "plug-ins nest more than %d deep", MAX_DEPTH), group, path);
+        return locate(fail(GLOW_EINVAL, "plug-ins nest more than %d deep", MAX_DEPTH), named, path);
     glow_status status = registry_find(registry, kind, id, &info);
-    if (status) return locate(status, group, path);
+    if (status) return locate(status, named, path);
     struct instance *instance = calloc(1, sizeof *instance);
     if (!instance) return fail_memory(sizeof *instance, path);
     instance->info = info;
@@ -272,7 +273,9 @@ static glow_status make(struct instance **out, struct registry *registry, uint32
         status = fail_memory(strlen(path), path);
         goto out;
     }
-    TRY_OUT(options_resolve(&instance->options, info->desc, group, also, path));
+    status = options_resolve(&instance->options, info->desc, group, also, path);
+    if (status && named && !group) locate(status, named, path);
+    TRY_OUT(status);
     TRY_OUT(make_children(instance, registry, model_seed, depth));
     *out = instance;
     return GLOW_OK;
@@ -285,7 +288,7 @@ glow_status instance_new(struct instance **out, struct registry *registry, uint3
                          const char *id, const struct config_node *group, const char *const *also,
                          const char *path, uint64_t model_seed)
 {
-    return make(out, registry, kind, id, group, also, path, model_seed, 0);
+    return make(out, registry, kind, id, group, group, also, path, model_seed, 0);
 }
 
 /* Gives what `create` returned back to the plug-in. */

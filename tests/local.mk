@@ -20,11 +20,50 @@ AM_CPPFLAGS += -I$(top_srcdir)/tests $(CHECK_CFLAGS) $(JANSSON_CFLAGS)
 if HAVE_CHECK
 check_PROGRAMS += \
 	%D%/test_config \
+	%D%/test_instance \
 	%D%/test_npy \
 	%D%/test_options \
 	%D%/test_picture \
+	%D%/test_registry \
 	%D%/test_safetensors
 TESTS += $(check_PROGRAMS)
 endif
 noinst_HEADERS += \
+	%D%/compile.h \
+	%D%/kernels_reference.h \
 	%D%/scratch.h
+# Sources that the tests compile themselves.
+EXTRA_DIST += \
+	%D%/abi/plugin-1.0.h \
+	%D%/abi/plugin.c \
+	%D%/bad/abi2.c \
+	%D%/bad/bad.h \
+	%D%/bad/bad_default.c \
+	%D%/bad/bad_graph.c \
+	%D%/bad/bad_id.c \
+	%D%/bad/claims_inverse.c \
+	%D%/bad/create_fails.c \
+	%D%/bad/custom_disagrees.c \
+	%D%/bad/duplicate_id.c \
+	%D%/bad/fails_in_forward.c \
+	%D%/bad/function.c \
+	%D%/bad/good.c \
+	%D%/bad/half_prior.c \
+	%D%/bad/larger_structs.c \
+	%D%/bad/long_plugin.c \
+	%D%/bad/newer_minor.c \
+	%D%/bad/no_decompose.c \
+	%D%/bad/no_descs.c \
+	%D%/bad/no_forward.c \
+	%D%/bad/no_read.c \
+	%D%/bad/no_symbol.c \
+	%D%/bad/no_traits.c \
+	%D%/bad/null_id.c \
+	%D%/bad/short_head.c \
+	%D%/bad/short_option.c \
+	%D%/bad/short_plugin.c \
+	%D%/bad/short_struct.c \
+	%D%/bad/undefined.c \
+	%D%/bad/unknown_kind.c \
+	%D%/bad/unknown_option.c \
+	%D%/bad/wrong_shape.c
