@@ -66,6 +66,7 @@ struct graph {
     uint32_t serial, epoch;
     const struct instance *who;         /* whose callback is running */
     bool plain;                         /* build nodes as written: no rewriting (tests, roundtrips) */
+    bool decompose;                     /* custom operations are always decomposed (conformance) */
 
     struct value *values;
     struct node *nodes;

@@ -14,6 +14,11 @@ noinst_LTLIBRARIES += %D%/libcore.la
 	%D%/checkpoint.h \
 	%D%/config.c \
 	%D%/config.h \
+	%D%/conform.c \
+	%D%/conform.h \
+	%D%/conform_data.c \
+	%D%/conform_layer.c \
+	%D%/conform_prior.c \
 	%D%/custom.c \
 	%D%/custom.h \
 	%D%/data.c \

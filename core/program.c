@@ -104,7 +104,8 @@ static glow_status make_step(const struct compiler *c, uint32_t position, struct
     s->ad = bump_copy(memory, n->ad, n->n_ad * sizeof *n->ad);
     if (!s->owner || (n->n_ai && !s->ai) || (n->n_ad && !s->ad)) return fail_memory(64, "program");
     if (c->plan->scratch[position] >= 0) s->scratch = (char *)c->p->arena + c->plan->scratch[position];
-    s->run = g->backend->kernel(n->op, g->values[n->out0].real);
+    bool by_input = n->n_in && n->in[0]; /* a kernel is chosen by what it reads, or makes from nothing */
+    s->run = g->backend->kernel(n->op, g->values[by_input ? n->in[0] : n->out0].real);
     if (!s->run) return fail(GLOW_ENOTSUP, "%s: backend %s has no kernel for operation %s", s->owner, g->backend->name, op_names[n->op]);
     if (n->op == OP_CUSTOM) {
         struct glow_type *types = bump_alloc(memory, (n->n_in + (size_t)n->n_out) * sizeof *types);
@@ -171,7 +172,7 @@ static glow_status compile(struct program *p, const struct program_graph *d, con
 {
     struct model *m = p->model;
     struct compiler c = { p, d->g, plan, average && m->average ? m->average : m->weights, NULL };
-    static const char *const owners[] = { "", "init program", "train program", "eval program", "encode program",
+    static const char *const owners[] = { "program", "init program", "train program", "eval program", "encode program",
                                           "decode program", "sample program" };
     int64_t arena = (plan->arena_bytes + 4095) / 4096 * 4096;
     TRY(m->backend->alloc(m->engine, (size_t)(arena + plan->fixed_bytes + 64), owners[p->kind], &p->arena));
@@ -187,7 +188,8 @@ static glow_status compile(struct program *p, const struct program_graph *d, con
     return make_ports(&c, d);
 }
 
-glow_status program_make(struct program **out, struct model *m, const struct program_options *o)
+glow_status program_compile(struct program **out, struct model *m, enum program_kind kind, int64_t batch, bool average,
+                            glow_status (*describe)(struct program_graph *, void *), void *context)
 {
     double start = seconds();
     glow_status status = GLOW_OK;
@@ -195,15 +197,14 @@ glow_status program_make(struct program **out, struct model *m, const struct pro
     struct program *p = calloc(1, sizeof *p);
     if (!p) return fail_memory(sizeof *p, "program");
     struct program_graph d = { .memory = &p->memory };
-    *p = (struct program){ .model = m, .kind = o->kind, .batch = o->batch };
-    if (o->batch < 1) {
-        status = fail(GLOW_EINVAL, "batch %lld: must be at least 1", (long long)o->batch);
+    *p = (struct program){ .model = m, .kind = kind, .batch = batch };
+    if (batch < 1) {
+        status = fail(GLOW_EINVAL, "batch %lld: must be at least 1", (long long)batch);
         goto out;
     }
-    if (o->kind == PROGRAM_TRAIN) TRY_OUT(model_training_arenas(m, 0, false));
-    TRY_OUT(walk_describe(&d, m, o));
+    TRY_OUT(describe(&d, context));
     TRY_OUT(plan_make(&plan, d.g, m->engine));
-    TRY_OUT(compile(p, &d, plan, o->average));
+    TRY_OUT(compile(p, &d, plan, average));
     p->stored = d.stored;
     p->couplings = d.couplings;
     p->term_kinds = d.term_kinds;
@@ -217,6 +218,20 @@ out:
     free(d.outputs);
     program_free(p);
     return status;
+}
+
+struct request { struct model *m; const struct program_options *o; };
+static glow_status describe_request(struct program_graph *d, void *context)
+{
+    struct request *r = context;
+    return walk_describe(d, r->m, r->o);
+}
+
+glow_status program_make(struct program **out, struct model *m, const struct program_options *o)
+{
+    struct request r = { m, o };
+    if (o->kind == PROGRAM_TRAIN) TRY(model_training_arenas(m, 0, false));
+    return program_compile(out, m, o->kind, o->batch, o->average, describe_request, &r);
 }
 
 void program_free(struct program *p)
@@ -279,12 +294,13 @@ const char *program_find_nonfinite(struct program *p, uint64_t seed, uint64_t st
     struct run r = { .engine = p->model->engine, .seed = seed, .step = step, .row = row };
     for (int64_t i = 0; i < p->n_steps; i++) {
         const struct step *s = &p->steps[i];
+        int n_out = s->op == OP_CHAIN ? 1 : s->n_out; /* hidden buffers have padding */
         bool clean = true;
         if (p->model->backend->run(p->model->engine, s, 1, &r) != GLOW_OK) {
             snprintf(text, size, "%s: %s", s->owner, fail_message());
             return text;
         }
-        for (int k = 0; k < s->n_out; k++) clean = clean && all_finite(&s->out[k]);
+        for (int k = 0; k < n_out; k++) clean = clean && all_finite(&s->out[k]);
         if (clean) continue;
         snprintf(text, size, "%s: %s", s->owner, op_names[s->op]);
         return text;

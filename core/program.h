@@ -60,7 +60,7 @@ void program_read(const struct tensor *, int64_t n, double *out);
  * returns NULL when there is none. `text` is where the name goes. */
 const char *program_find_nonfinite(struct program *, uint64_t seed, uint64_t step, int64_t row, char *text, size_t size);
 
-/* walk.c: describes the graph of a program. Names of inputs and outputs are in the order of their slots
+/* What describes a program: a graph, and names of inputs and outputs are in the order of their slots
  * and BIND_OUTPUT indices. */
 struct program_graph {
     struct graph *g;
@@ -70,5 +70,12 @@ struct program_graph {
     int stored, couplings;
     uint32_t term_kinds;
 };
+/* Names an input or output and adds it to the graph. */
+value_id program_graph_input(struct program_graph *, const char *prefix, const char *name, const struct glow_type *);
+glow_status program_graph_output(struct program_graph *, const char *prefix, const char *name, value_id);
+/* Simplifies, plans and compiles a graph that `describe` leaves in d->g (for the conformance suite and
+ * tests; kind may be 0). */
+glow_status program_compile(struct program **, struct model *, enum program_kind kind, int64_t batch, bool average,
+                            glow_status (*describe)(struct program_graph *, void *context), void *context);
 glow_status walk_describe(struct program_graph *, struct model *, const struct program_options *);
 #endif

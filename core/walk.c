@@ -26,7 +26,7 @@ static glow_status name_port(struct program_graph *p, const char ***list, int *n
     return GLOW_OK;
 }
 
-static value_id input(struct program_graph *p, const char *prefix, const char *name, const struct glow_type *t)
+value_id program_graph_input(struct program_graph *p, const char *prefix, const char *name, const struct glow_type *t)
 {
     int slot = p->n_inputs;
     if (name_port(p, &p->inputs, &p->n_inputs, prefix, name) != GLOW_OK) {
@@ -36,7 +36,7 @@ static value_id input(struct program_graph *p, const char *prefix, const char *n
     return graph_input(p->g, slot, t);
 }
 
-static glow_status output(struct program_graph *p, const char *prefix, const char *name, value_id v)
+glow_status program_graph_output(struct program_graph *p, const char *prefix, const char *name, value_id v)
 {
     int slot = p->n_outputs;
     if (v == 0 || v == GRAPH_ERROR) return p->g->status;
@@ -71,12 +71,12 @@ static glow_status bind_objective(struct program_graph *p, struct trace *t, bool
 {
     value_id loglik = trace_sum(t, LIKELIHOOD);
     for (int i = 0; i < t->n_terms; i++) p->term_kinds |= t->terms[i].kind;
-    TRY(output(p, "", "loss", loss_of(t, loglik)));
+    TRY(program_graph_output(p, "", "loss", loss_of(t, loglik)));
     if (!per_sample) return GLOW_OK;
-    TRY(output(p, "", "loglik", loglik));
-    TRY(output(p, "", "logdet", trace_sum(t, GLOW_LOGDET | GLOW_LOGDET_EST)));
-    TRY(output(p, "", "logp", trace_sum(t, GLOW_LOGP)));
-    return output(p, "", "bound", trace_sum(t, GLOW_BOUND));
+    TRY(program_graph_output(p, "", "loglik", loglik));
+    TRY(program_graph_output(p, "", "logdet", trace_sum(t, GLOW_LOGDET | GLOW_LOGDET_EST)));
+    TRY(program_graph_output(p, "", "logp", trace_sum(t, GLOW_LOGP)));
+    return program_graph_output(p, "", "bound", trace_sum(t, GLOW_BOUND));
 }
 
 /* ---------------------------------------------------------------- the backward walk */
@@ -197,7 +197,7 @@ static glow_status bind_inversion_error(struct walk *w, value_id rebuilt)
     d = graph_op(g, OP_REDUCE_MAX, 1, &d, 1, &axes);
     size = graph_op(g, OP_REDUCE_MAX, 1, &size, 1, &axes);
     value_id error = graph_binary(g, OP_DIV, d, graph_binary(g, OP_ADD, size, graph_constant(g, 1e-30)));
-    return output(w->p, "", "inversion_error", graph_reshape(g, error, 0, NULL));
+    return program_graph_output(w->p, "", "inversion_error", graph_reshape(g, error, 0, NULL));
 }
 
 static glow_status walk_back(struct walk *w, const struct program_options *o)
@@ -253,7 +253,7 @@ static glow_status describe_forward(struct program_graph *p, const struct progra
         goto out;
     }
     TRY_OUT(trace_open(&t, g, TRACE_FORWARD));
-    t.x = input(p, "", "x", &m->input);
+    t.x = program_graph_input(p, "", "x", &m->input);
     g->epoch = FORWARD_EPOCH;
     for (int i = 0; i < m->n_layers; i++) {
         uint32_t first = g->n_values;
@@ -263,7 +263,7 @@ static glow_status describe_forward(struct program_graph *p, const struct progra
     }
     TRY_OUT(bind_objective(p, &t, o->kind == PROGRAM_EVAL || o->kind == PROGRAM_ENCODE));
     for (int k = 0; k < m->n_latents && o->kind == PROGRAM_ENCODE; k++)
-        TRY_OUT(output(p, "latent:", m->latents[k].name, t.reported[k]));
+        TRY_OUT(program_graph_output(p, "latent:", m->latents[k].name, t.reported[k]));
     w.lowest = lowest_trained(m);
     if (o->kind == PROGRAM_TRAIN) {
         choose_policies(&w, o, bytes);
@@ -286,12 +286,12 @@ static glow_status describe_inverse(struct program_graph *p, const struct progra
     glow_status status;
     TRY(trace_open(&t, p->g, o->kind == PROGRAM_DECODE ? TRACE_DECODE : TRACE_SAMPLE));
     for (int k = 0; k < m->n_latents; k++) {
-        if (o->kind == PROGRAM_DECODE) t.given[k] = input(p, "latent:", m->latents[k].name, &m->latents[k].type);
-        else t.temperatures[k] = input(p, "temperature:", m->latents[k].name, &scalar);
+        if (o->kind == PROGRAM_DECODE) t.given[k] = program_graph_input(p, "latent:", m->latents[k].name, &m->latents[k].type);
+        else t.temperatures[k] = program_graph_input(p, "temperature:", m->latents[k].name, &scalar);
     }
     for (int i = m->n_layers - 1; i >= 0; i--) TRY_OUT(trace_layer(&t, i, true));
-    TRY_OUT(output(p, "", "x", t.x));
-    if (o->kind == PROGRAM_DECODE) TRY_OUT(output(p, "", "logdet", trace_sum(&t, GLOW_LOGDET | GLOW_LOGDET_EST)));
+    TRY_OUT(program_graph_output(p, "", "x", t.x));
+    if (o->kind == PROGRAM_DECODE) TRY_OUT(program_graph_output(p, "", "logdet", trace_sum(&t, GLOW_LOGDET | GLOW_LOGDET_EST)));
     status = p->g->status;
 out:
     trace_close(&t);
