@@ -170,13 +170,15 @@ static int32_t read_elements(struct file *f, size_t row_bytes, int64_t first, in
         TRY(read_exactly(f, skipped, some, "elements"));
         left -= some;
     }
-    int extra = gzread(f->gz, skipped, 1);
+    int code, extra = gzread(f->gz, skipped, 1);
+    gzerror(f->gz, &code);
     if (extra > 0)
         return dataset_fail(f->self, GLOW_EINVAL,
                             "%s: more data than the %" PRId64 " rows of its header", f->path,
                             f->size[0]);
-    if (extra < 0)
-        return dataset_fail(f->self, GLOW_EINVAL, "%s: damaged: %s", f->path, gz_reason(f->gz));
+    if (extra < 0 || (code != Z_OK && code != Z_STREAM_END))
+        return dataset_fail(f->self, GLOW_EINVAL, "%s: truncated or damaged at its end: %s",
+                            f->path, gz_reason(f->gz));
     return GLOW_OK;
 }
 

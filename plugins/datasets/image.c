@@ -25,8 +25,9 @@ struct image_decoder {
 
 /* A decoded picture, interleaved, with as many channels as are wanted. */
 struct picture {
-    int64_t width, height; /* as decoded */
-    double scale;          /* decoded size / true size */
+    int64_t width, height;           /* as decoded */
+    int64_t true_width, true_height; /* as the file has it */
+    double scale;                    /* of the first to the second */
 };
 
 struct image_decoder *image_decoder_open(void)
@@ -135,6 +136,8 @@ static int32_t jpeg_decode(struct image_decoder *d, const uint8_t *file, size_t 
     if (may_scale) scale = jpeg_scale(box ? box : &centre, shape);
     p->width = TJSCALED(width, scale);
     p->height = TJSCALED(height, scale);
+    p->true_width = width;
+    p->true_height = height;
     p->scale = (double)scale.num / scale.denom;
 
     bool cmyk = colours == TJCS_CMYK || colours == TJCS_YCCK;
@@ -207,8 +210,8 @@ static int32_t png_decode(struct image_decoder *d, const uint8_t *file, size_t n
     struct spng_ihdr header;
     int32_t status;
     TRY_OUT(png_open(file, n, &png, &header, why));
-    p->width = header.width;
-    p->height = header.height;
+    p->width = p->true_width = header.width;
+    p->height = p->true_height = header.height;
     p->scale = 1;
     size_t pixels = (size_t)(p->width * p->height);
     if (!dataset_reserve(&d->rgba, pixels * 4) ||
@@ -269,13 +272,12 @@ int32_t image_decode(struct image_decoder *d, const uint8_t *file, size_t n,
     } else {
         return refuse(why, "it is neither PNG nor JPEG");
     }
-    struct image_box part = image_centre(p.width, p.height, shape);
-    if (box)
-        part = (struct image_box){ box->left * p.scale, box->top * p.scale, box->width * p.scale,
-                                   box->height * p.scale };
-    if (part.left < 0 || part.top < 0 || part.left + part.width > (double)p.width + 1e-6 ||
-        part.top + part.height > (double)p.height + 1e-6)
+    struct image_box part = box ? *box : image_centre(p.true_width, p.true_height, shape);
+    if (part.left < 0 || part.top < 0 || part.left + part.width > (double)p.true_width ||
+        part.top + part.height > (double)p.true_height)
         return refuse(why, "the crop lies outside of the picture");
+    part = (struct image_box){ part.left * p.scale, part.top * p.scale, part.width * p.scale,
+                               part.height * p.scale };
     if (!image_resizer_set(&d->resizer, p.width, p.height, shape->channels, &part, shape->width,
                            shape->height, filter)) {
         refuse(why, "out of memory");
