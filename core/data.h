@@ -16,6 +16,9 @@ struct data_stream;
  * shows both shapes. Keys of the group that data.c itself reads: dataset, batch, workers, shuffle. */
 glow_status data_open(struct data **, struct registry *, const struct config *, const char *split,
                       const struct glow_type *want, uint64_t seed);
+/* The same for an instance of a dataset plug-in, which stays the caller's and must outlive the data. */
+glow_status data_open_instance(struct data **, struct instance *, const char *split,
+                               const struct glow_type *want, uint64_t seed);
 void data_close(struct data *);
 int64_t data_count(const struct data *);                 /* rows; INT64_MAX = endless */
 const struct glow_type *data_type(const struct data *);  /* of column X: one row */
@@ -42,6 +45,8 @@ struct data_stream_options {
     int32_t dtype;                      /* DT_F32 or DT_F64 */
     uint64_t seed;
 };
+/* batch (64), workers (0) and shuffle (1) as the `data` group sets them, checked; the rest is zero. */
+glow_status data_settings(const struct config *, struct data_stream_options *);
 glow_status data_stream_open(struct data_stream **, struct data *, const struct data_stream_options *);
 /* The next batch, valid until the next call; *batch = NULL at the end of a sequential pass. */
 glow_status data_stream_next(struct data_stream *, const struct data_batch **batch);

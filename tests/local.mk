@@ -20,12 +20,14 @@ AM_CPPFLAGS += -I$(top_srcdir)/tests $(CHECK_CFLAGS) $(JANSSON_CFLAGS)
 if HAVE_CHECK
 check_PROGRAMS += \
 	%D%/test_config \
+	%D%/test_data \
 	%D%/test_instance \
 	%D%/test_npy \
 	%D%/test_options \
 	%D%/test_picture \
 	%D%/test_registry \
-	%D%/test_safetensors
+	%D%/test_safetensors \
+	%D%/test_shuffle
 TESTS += $(check_PROGRAMS)
 endif
 noinst_HEADERS += \
