@@ -34,10 +34,23 @@ noinst_HEADERS += \
 	%D%/compile.h \
 	%D%/kernels_reference.h \
 	%D%/scratch.h
+# What docs/abi.md promises of the header and the modules; also alone, as check-abi.
+ABI_SCRIPTS = %D%/abi/header.sh %D%/abi/symbols.sh %D%/abi/abidiff.sh
+TESTS += $(ABI_SCRIPTS)
+dist_check_SCRIPTS += $(ABI_SCRIPTS)
+check-abi: all
+	@$(AM_TESTS_ENVIRONMENT) status=0; for script in $(ABI_SCRIPTS); do \
+	  $(SH_LOG_COMPILER) $(srcdir)/$$script; code=$$?; \
+	  test $$code = 0 || test $$code = 77 || { echo "$$script failed"; status=1; }; \
+	done; exit $$status
+
 # Sources that the tests compile themselves.
 EXTRA_DIST += \
+	%D%/abi/layout.c \
+	%D%/abi/plugin-1.0.abi \
 	%D%/abi/plugin-1.0.h \
 	%D%/abi/plugin.c \
+	%D%/abi/types.c \
 	%D%/bad/abi2.c \
 	%D%/bad/bad.h \
 	%D%/bad/bad_default.c \
