@@ -35,11 +35,11 @@ noinst_HEADERS += \
 	%D%/kernels_reference.h \
 	%D%/scratch.h
 # What docs/abi.md promises of the header and the modules; also alone, as check-abi.
-ABI_SCRIPTS = %D%/abi/header.sh %D%/abi/symbols.sh %D%/abi/abidiff.sh
-TESTS += $(ABI_SCRIPTS)
-dist_check_SCRIPTS += $(ABI_SCRIPTS)
+abi_tests = %D%/abi/header.sh %D%/abi/symbols.sh %D%/abi/abidiff.sh
+TESTS += $(abi_tests)
+dist_check_SCRIPTS += $(abi_tests)
 check-abi: all
-	@$(AM_TESTS_ENVIRONMENT) status=0; for script in $(ABI_SCRIPTS); do \
+	@$(AM_TESTS_ENVIRONMENT) status=0; for script in $(abi_tests); do \
 	  $(SH_LOG_COMPILER) $(srcdir)/$$script; code=$$?; \
 	  test $$code = 0 || test $$code = 77 || { echo "$$script failed"; status=1; }; \
 	done; exit $$status
