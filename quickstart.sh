@@ -54,6 +54,17 @@ stage()
     printf '==> %s: %d s\n' "$name" $((SECONDS - begin)) >&2
 }
 
+# Runs a command and shows its output only if it fails.
+quietly()
+{
+    local log status=0
+    log=$(mktemp)
+    "$@" >"$log" 2>&1 </dev/null || status=$?
+    [ $status -eq 0 ] || tail -n 40 "$log" >&2
+    rm -f "$log"
+    return $status
+}
+
 # ---- packages
 
 # Prints those of the packages that are not installed.
@@ -75,11 +86,11 @@ apt_install()
         root=(sudo)
     fi
     if [ "$apt_updated" = no ]; then
-        "${root[@]}" apt-get update -q >&2 || return 1
+        quietly "${root[@]}" apt-get update || return 1
         apt_updated=yes
     fi
-    "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -q -y --no-install-recommends "$@" >&2
+    quietly "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y --no-install-recommends "$@"
 }
 
 # Installs what is missing of "$@", or says what it is and stops.
@@ -146,14 +157,14 @@ jobs=$(nproc 2>/dev/null || echo 1)
 
 compile()
 {
-    [ -e configure ] || ./autogen.sh >&2
+    [ -e configure ] || quietly ./autogen.sh
     mkdir -p $build
     # A build that was configured without what the tests need does not have them.
     if [ $mode = check ] && [ -e $build/config.status ] &&
         grep -qE '"(HAVE_CHECK|HAVE_PYTHON)_TRUE"\]="#"' $build/config.status; then
         rm $build/config.status
     fi
-    [ -e $build/config.status ] || (cd build && ../configure --quiet) >&2
+    [ -e $build/config.status ] || (cd $build && quietly ../configure)
     make -C $build -s -j "$jobs" >&2
 }
 
