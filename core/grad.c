@@ -51,6 +51,10 @@ static void give_broadcast(struct adjoints *a, value_id x, value_id d)
 /* ---------------------------------------------------------------- elementwise */
 
 static void pass(struct adjoints *a, const struct node *n, value_id dy) { give_broadcast(a, IN(0), dy); }
+static void reshape(struct adjoints *a, const struct node *n, value_id dy)
+{
+    give(a, IN(0), graph_reshape(G, dy, TYPE(IN(0))->rank, TYPE(IN(0))->dim));
+}
 static void none(struct adjoints *a, const struct node *n, value_id dy) { (void)a; (void)n; (void)dy; }
 
 static void unary(struct adjoints *a, const struct node *n, value_id dy)
@@ -290,7 +294,7 @@ static void custom(struct adjoints *a, const struct node *n, value_id dy)
 
 static const rule rules[OP_COUNT] = {
     [OP_INPUT] = none, [OP_PARAM] = none, [OP_CONST] = none, [OP_ARRAY] = none, [OP_RANDOM] = none,
-    [OP_ALIAS] = pass, [OP_SLICE] = slice, [OP_BROADCAST] = pass, [OP_RESHAPE] = pass,
+    [OP_ALIAS] = pass, [OP_SLICE] = slice, [OP_BROADCAST] = pass, [OP_RESHAPE] = reshape,
     [OP_TRANSPOSE] = transpose, [OP_COPY] = pass, [OP_CAST] = pass, [OP_NEG] = unary, [OP_EXP] = unary,
     [OP_LOG] = unary, [OP_SQRT] = unary, [OP_ABS] = unary, [OP_SQUARE] = unary, [OP_RECIP] = unary,
     [OP_SIGMOID] = unary, [OP_LOG_SIGMOID] = unary, [OP_SOFTPLUS] = unary, [OP_TANH] = unary, [OP_RELU] = unary,
