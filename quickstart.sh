@@ -86,7 +86,8 @@ apt_install()
         root=(sudo)
     fi
     if [ "$apt_updated" = no ]; then
-        quietly "${root[@]}" apt-get update || return 1
+        # One unreachable source among several is no reason to stop: the installation tells.
+        quietly "${root[@]}" apt-get update || true
         apt_updated=yes
     fi
     quietly "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
@@ -144,7 +145,7 @@ TEXT
 data_arguments=()
 images()
 {
-    [ ! -d /usr/share/dataset-fashion-mnist ] || return 0
+    [ ! -e /usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz ] || return 0
     if on_debian && [ "$install" = yes ] && apt_install "$data_package"; then return 0; fi
     echo "The package $data_package can't be had: training on the built-in \"glyphs\" instead." >&2
     data_arguments=(--set 'data = { dataset = "glyphs"; batch = 64; }')

@@ -28,6 +28,32 @@ check_PROGRAMS += \
 	%D%/test_registry \
 	%D%/test_safetensors \
 	%D%/test_shuffle
+
+# The tests of data sets share a small host of their own and files made for them.
+check_LTLIBRARIES += %D%/datasets/libharness.la
+%C%_datasets_libharness_la_SOURCES = \
+	%D%/datasets/fixtures.c \
+	%D%/datasets/fixtures.h \
+	%D%/datasets/harness.c \
+	%D%/datasets/harness.h \
+	%D%/datasets/reference.h
+%C%_datasets_libharness_la_CPPFLAGS = $(AM_CPPFLAGS) $(SPNG_CFLAGS) $(TURBOJPEG_CFLAGS) \
+	$(ZIP_CFLAGS) $(ZLIB_CFLAGS)
+%C%_datasets_libharness_la_LIBADD = $(SPNG_LIBS) $(TURBOJPEG_LIBS) $(ZIP_LIBS) $(ZLIB_LIBS)
+harness_LIBS = %D%/datasets/libharness.la $(LDADD)
+check_PROGRAMS += \
+	%D%/datasets/test_glyphs \
+	%D%/datasets/test_idx \
+	%D%/datasets/test_image \
+	%D%/datasets/test_npy \
+	%D%/datasets/test_toy2d
+%C%_datasets_test_glyphs_LDADD = $(harness_LIBS)
+%C%_datasets_test_idx_LDADD = $(harness_LIBS)
+%C%_datasets_test_image_CPPFLAGS = $(AM_CPPFLAGS) -iquote $(top_srcdir)/plugins/datasets
+%C%_datasets_test_image_LDADD = plugins/datasets/libimage.la plugins/datasets/libdataset.la \
+	$(harness_LIBS)
+%C%_datasets_test_npy_LDADD = $(harness_LIBS)
+%C%_datasets_test_toy2d_LDADD = $(harness_LIBS)
 TESTS += $(check_PROGRAMS)
 endif
 noinst_HEADERS += \

@@ -10,7 +10,7 @@ for tool in "$clang_format" shellcheck; do
 done
 
 mapfile -t sources < <(find core host plugins tests bench examples \
-    -path core/include -prune -o -path tests/abi/frozen -prune -o -name '*.[ch]' -print | sort)
+    -path core/include -prune -o -path "tests/abi/plugin-[0-9]*" -prune -o -name '*.[ch]' -print | sort)
 mapfile -t scripts < <(grep -lE '^#!/bin/(ba)?sh' -r autogen.sh quickstart.sh .ci bench tests examples | sort)
 
 status=0
