@@ -15,6 +15,6 @@ mapfile -t scripts < <(grep -lE '^#!/bin/(ba)?sh' -r autogen.sh quickstart.sh .c
 
 status=0
 "$clang_format" --dry-run -Werror "${sources[@]}" || status=1
-shellcheck "${scripts[@]}" || status=1
+shellcheck --severity=warning "${scripts[@]}" || status=1
 [ $status -ne 0 ] || echo "lint: ${#sources[@]} C files and ${#scripts[@]} scripts are clean"
 exit $status
