@@ -55,11 +55,15 @@ noinst_LTLIBRARIES += %D%/libcore.la
 	%D%/plan.h \
 	%D%/program.c \
 	%D%/program.h \
+	%D%/progress.c \
+	%D%/progress.h \
 	%D%/range.c \
 	%D%/range.h \
 	%D%/registry.c \
 	%D%/registry.h \
 	%D%/rewrite.c \
+	%D%/runlog.c \
+	%D%/runlog.h \
 	%D%/safetensors.c \
 	%D%/safetensors.h \
 	%D%/settings.c \

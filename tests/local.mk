@@ -26,6 +26,7 @@ check_PROGRAMS += \
 	%D%/test_options \
 	%D%/test_picture \
 	%D%/test_registry \
+	%D%/test_runlog \
 	%D%/test_safetensors \
 	%D%/test_shuffle
 
