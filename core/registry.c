@@ -320,8 +320,8 @@ static glow_status take_descriptors(struct registry *r, const struct glow_plugin
 
 static glow_status open_file(struct registry *r, const char *path)
 {
-    const struct glow_plugin *plugin;
-    size_t size;
+    const struct glow_plugin *plugin = NULL;
+    size_t size = 0;
     TRY(check_format(path));
     TRY(open_symbol(path, &plugin, &size));
     TRY(descriptor_check_plugin(plugin, size));
