@@ -43,16 +43,25 @@ check_LTLIBRARIES += %D%/datasets/libharness.la
 %C%_datasets_libharness_la_LIBADD = $(SPNG_LIBS) $(TURBOJPEG_LIBS) $(ZIP_LIBS) $(ZLIB_LIBS)
 harness_LIBS = %D%/datasets/libharness.la $(LDADD)
 check_PROGRAMS += \
+	%D%/datasets/test_cache \
+	%D%/datasets/test_celeba \
 	%D%/datasets/test_glyphs \
 	%D%/datasets/test_idx \
 	%D%/datasets/test_image \
+	%D%/datasets/test_images \
 	%D%/datasets/test_npy \
 	%D%/datasets/test_toy2d
+%C%_datasets_test_cache_CPPFLAGS = $(AM_CPPFLAGS) -iquote $(top_srcdir)/plugins/datasets
+%C%_datasets_test_cache_LDADD = plugins/datasets/libimage.la plugins/datasets/libdataset.la \
+	$(harness_LIBS)
+%C%_datasets_test_celeba_CPPFLAGS = $(AM_CPPFLAGS) $(TURBOJPEG_CFLAGS)
+%C%_datasets_test_celeba_LDADD = $(harness_LIBS)
 %C%_datasets_test_glyphs_LDADD = $(harness_LIBS)
 %C%_datasets_test_idx_LDADD = $(harness_LIBS)
 %C%_datasets_test_image_CPPFLAGS = $(AM_CPPFLAGS) -iquote $(top_srcdir)/plugins/datasets
 %C%_datasets_test_image_LDADD = plugins/datasets/libimage.la plugins/datasets/libdataset.la \
 	$(harness_LIBS)
+%C%_datasets_test_images_LDADD = $(harness_LIBS)
 %C%_datasets_test_npy_LDADD = $(harness_LIBS)
 %C%_datasets_test_toy2d_LDADD = $(harness_LIBS)
 TESTS += $(check_PROGRAMS)
