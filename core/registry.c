@@ -376,7 +376,7 @@ static int is_module(const struct dirent *entry)
     return n > 3 && entry->d_name[0] != '.' && !strcmp(entry->d_name + n - 3, ".so");
 }
 
-glow_status registry_load_all(struct registry *r, int *refused)
+static glow_status load_all(struct registry *r)
 {
     char path[4400];
     glow_status status = GLOW_OK;
@@ -386,18 +386,33 @@ glow_status registry_load_all(struct registry *r, int *refused)
         for (int i = 0; i < n; i++) {
             bool fresh;
             snprintf(path, sizeof path, "%s/%s", r->dirs[d], entries[i]->d_name);
-            if (!status && (status = load(r, path, &fresh)) != GLOW_OK && status != GLOW_ENOMEM) {
-                if (fresh) note(1, "%s", fail_message());
-                status = GLOW_OK;
-            }
+            if (status != GLOW_ENOMEM) status = load(r, path, &fresh);
             free(entries[i]);
         }
         if (n >= 0) free(entries);
-        TRY(status);
+        if (status == GLOW_ENOMEM) return status;
     }
     r->all_loaded = true;
-    if (refused) *refused = 0;
-    for (int i = 0; refused && i < r->n_files; i++) *refused += r->files[i].refused != NULL;
+    return GLOW_OK;
+}
+
+/* Warns of the refused files from number `from` on; returns how many files are refused in all. */
+static int warn_refused(const struct registry *r, int from)
+{
+    int refused = 0;
+    for (int i = 0; i < r->n_files; i++) {
+        refused += r->files[i].refused != NULL;
+        if (i >= from && r->files[i].refused) note(1, "%s", r->files[i].refused);
+    }
+    return refused;
+}
+
+glow_status registry_load_all(struct registry *r, int *refused)
+{
+    int before = r->n_files;
+    TRY(load_all(r));
+    int count = warn_refused(r, before);
+    if (refused) *refused = count;
     return GLOW_OK;
 }
 
@@ -407,6 +422,14 @@ static bool is_named(const char *path, const char *id)
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     size_t n = strlen(id);
     return !strncmp(name, id, n) && !strcmp(name + n, ".so");
+}
+
+/* Whether a file of that name was refused. */
+static bool is_refused(const struct registry *r, const char *id)
+{
+    for (int i = 0; i < r->n_files; i++)
+        if (r->files[i].refused && is_named(r->files[i].path, id)) return true;
+    return false;
 }
 
 static glow_status not_found(const struct registry *r, uint32_t kind, const char *id)
@@ -434,28 +457,32 @@ static glow_status not_found(const struct registry *r, uint32_t kind, const char
     return GLOW_EINVAL;
 }
 
+/* Files named after the id come first, so that a start loads no more than it needs. */
 glow_status registry_find(struct registry *r, uint32_t kind, const char *id,
                           const struct plugin_info **out)
 {
     char path[4400];
-    const char *refused = NULL;
+    int before = r->n_files;
     *out = find_info(r, kind, id, 0);
     for (int d = 0; d < r->n_dirs && !*out && !r->all_loaded && descriptor_is_id(id); d++) {
         bool fresh;
         snprintf(path, sizeof path, "%s/%s.so", r->dirs[d], id);
         if (access(path, F_OK)) continue;
-        glow_status status = load(r, path, &fresh);
-        if (status == GLOW_ENOMEM) return status;
-        if (status && fresh) refused = r->files[r->n_files - 1].refused;
+        if (load(r, path, &fresh) == GLOW_ENOMEM) return GLOW_ENOMEM;
         *out = find_info(r, kind, id, 0);
     }
+    int named = r->n_files;
     if (!*out) {
-        TRY(registry_load_all(r, NULL));
+        TRY(load_all(r));
         *out = find_info(r, kind, id, 0);
     }
-    if (!*out) return not_found(r, kind, id);
-    if (refused) note(1, "%s", refused);
-    return GLOW_OK;
+    if (*out) {
+        for (int i = before; i < named; i++) /* a file of that name that does not serve */
+            if (r->files[i].refused) note(1, "%s", r->files[i].refused);
+        return GLOW_OK;
+    }
+    if (!is_refused(r, id)) warn_refused(r, before); /* any of them may have been meant */
+    return not_found(r, kind, id);
 }
 
 int registry_count(const struct registry *r) { return r->n_infos; }
