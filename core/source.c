@@ -70,27 +70,25 @@ static glow_status copy(struct scan *in, size_t n)
     return GLOW_OK;
 }
 
-static size_t string_length(const struct scan *in)
+/* The end of the string or comment that starts here; in->p when there is none, NULL when it has no
+ * end. A line comment ends before the newline. */
+static const char *skip_quoted(const struct scan *in)
 {
-    const char *p = in->p + 1;
-    while (p < in->end && *p != '"') p += *p == '\\' && p + 1 < in->end ? 2 : 1;
-    return (size_t)((p < in->end ? p + 1 : in->end) - in->p);
-}
-
-/* The length of a comment that starts here, or 0. A line comment ends before the newline. */
-static size_t comment_length(const struct scan *in)
-{
-    size_t left = (size_t)(in->end - in->p);
-    if (*in->p == '#' || (left > 1 && in->p[0] == '/' && in->p[1] == '/')) {
-        const char *newline = find(in->p, in->end, '\n');
-        return newline ? (size_t)(newline - in->p) : left;
+    const char *p = in->p, *end = in->end;
+    if (*p == '"') {
+        for (p++; p < end && *p != '"'; p++)
+            if (*p == '\\' && p + 1 < end) p++;
+        return p < end ? p + 1 : NULL;
     }
-    if (left > 1 && in->p[0] == '/' && in->p[1] == '*') {
-        for (const char *p = in->p + 2; p + 1 < in->end; p++)
-            if (p[0] == '*' && p[1] == '/') return (size_t)(p + 2 - in->p);
-        return left;
+    bool two = end - p > 1;
+    if (*p == '#' || (two && p[0] == '/' && p[1] == '/')) {
+        const char *newline = find(p, end, '\n');
+        return newline ? newline : end;
     }
-    return 0;
+    if (!two || p[0] != '/' || p[1] != '*') return p;
+    for (p += 2; p + 1 < end; p++)
+        if (p[0] == '*' && p[1] == '/') return p + 2;
+    return NULL;
 }
 
 /* Copies a number; an integer gets the suffix L, and one that 64 bits can't hold is an error. */
@@ -169,12 +167,12 @@ static glow_status scan(struct scan *in)
             at_start = false;
             continue;
         }
-        size_t n = comment_length(in);
-        const char *p = in->p;
-        if (n > 0) {
-            TRY(copy(in, n));
-        } else if (*p == '"') {
-            TRY(copy(in, string_length(in)));
+        const char *p = in->p, *end = skip_quoted(in);
+        if (!end)
+            return fail(GLOW_EINVAL, "%s:%d: the %s that begins here has no end", in->file,
+                        in->line, *p == '"' ? "string" : "comment");
+        if (end > p) {
+            TRY(copy(in, (size_t)(end - p)));
         } else if (isdigit((unsigned char)*p)) {
             TRY(copy_number(in));
         } else if (isalpha((unsigned char)*p) || strchr("*_.", *p)) {

@@ -170,6 +170,8 @@ START_TEST(bad_texts)
     ck_bad_text("a = 1;\n\na = 2;", "test.cfg:3: duplicate setting name");
     ck_bad_text("a = { b = 1;\n", "test.cfg:2: syntax error");
     ck_bad_text("a = [1, 2.5];", "write 1.0, or use a list");
+    ck_bad_text("a = 1;\nb = \"x\n;\n", "test.cfg:2: the string that begins here has no end");
+    ck_bad_text("a = 1;\n/* b\n", "test.cfg:2: the comment that begins here has no end");
     ck_bad_text("x = 1;\na = 99999999999999999999;",
                 "test.cfg:2: the integer 99999999999999999999");
     ck_bad_text("@include \"/\"", "is a directory");
