@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 struct config {
     struct bump memory;
@@ -196,6 +197,7 @@ static bool next_part(const char **path, char key[], size_t size, int *index)
             key[n++] = *p;
         }
         key[n] = '\0';
+        if (!strcasecmp(key, "true") || !strcasecmp(key, "false")) return false; /* are values */
     }
     if (*p == '.') {
         p++;

@@ -156,6 +156,15 @@ static glow_status check_word(const struct literal *l, const char *words)
     return fail(GLOW_EINVAL, "%s is not one of %s", literal_text(l, found, sizeof found), list);
 }
 
+/* Checkpoints keep strings as JSON, which is UTF-8. */
+static glow_status check_utf8(const char *s)
+{
+    json_t *json = json_string(s);
+    if (!json) return fail(GLOW_EINVAL, "expected UTF-8 text");
+    json_decref(json);
+    return GLOW_OK;
+}
+
 static glow_status check_list(const struct literal *l, const struct glow_option *record,
                               struct option_value *value, struct bump *memory)
 {
@@ -182,7 +191,7 @@ static glow_status check_list(const struct literal *l, const struct glow_option 
         else if (item[i].kind != CONFIG_STRING)
             status = wrong_type(&item[i], "a string");
         else
-            texts[i] = item[i].string;
+            status = check_utf8(texts[i] = item[i].string);
         if (status) return list ? fail_context(status, "element %d", i) : status;
     }
     value->n = n;
@@ -224,6 +233,7 @@ glow_status literal_check(const struct literal *l, const struct glow_option *rec
     case GLOW_OPT_STRINGS: return check_list(l, record, value, memory);
     default: return fail(GLOW_EINVAL, "unknown option type %u", record->type);
     }
+    TRY(check_utf8(l->string));
     value->string = l->string;
     return GLOW_OK;
 }

@@ -146,6 +146,7 @@ START_TEST(bad_overrides)
     ck_refused(config_set(c, "l.[x]=1"), "override l.[x]=1");
     ck_refused(config_set(c, "l.[99999999999999999999]=1"), "override");
     ck_refused(config_set(c, "g..x=1"), "override");
+    ck_refused(config_set(c, "g.True=1"), "override");
     ck_refused(config_set(c, "g.x.=1"), "override");
     ck_refused(config_set(c, "g.x=(1"), "override g.x=(1: syntax error");
     ck_refused(config_set(c, "g.x=\"1\"; b = 2"), "more than one value");

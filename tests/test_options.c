@@ -180,6 +180,8 @@ START_TEST(refusals)
     ck_refused("name = 1;", "expected a string, found 1");
     ck_refused("scale = \"tanh\";", "\"tanh\" is not one of \"exp\", \"sigmoid\"");
     ck_refused("scale = \"ex\";", "\"ex\" is not one of");
+    ck_refused("name = \"\xff\";", "o.name: expected UTF-8 text");
+    ck_refused("tags = (\"\xff\");", "o.tags: element 0: expected UTF-8 text");
     ck_refused("path = 5;", "expected a string");
     ck_refused("widths = [1, 2, 3, 4];", "4 elements; the length is outside #[1,3]");
     ck_refused("widths = [];", "0 elements");
