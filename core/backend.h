@@ -42,6 +42,7 @@ struct step {
     void *scratch;
     kernel_fn run;
     const char *owner;                  /* path of the instance that described it */
+    int64_t flops;                      /* of products: multiply-adds times 2; for people */
     const struct glow_kernel *custom;   /* OP_CUSTOM */
     const struct glow_type *types;      /* OP_CUSTOM: of in, then out, as the plug-in knows them */
 };
@@ -67,6 +68,8 @@ struct backend {
     glow_status (*open)(struct engine **, int threads);
     void (*close)(struct engine *);
     int (*threads)(const struct engine *);
+    /* What its kernels are made for, to show: "avx512". */
+    const char *(*kernels)(const struct engine *);
     /* Memory of the device, zeroed, 64-byte aligned with the margins above; owner names it in errors. */
     glow_status (*alloc)(struct engine *, size_t bytes, const char *owner, void **out);
     void (*release)(struct engine *, void *);

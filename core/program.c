@@ -118,7 +118,8 @@ static glow_status make_step(const struct compiler *c, uint32_t position, struct
         s->custom = custom_kernel(g, n->custom);
         s->types = types;
     }
-    c->p->flops += node_flops(g, n);
+    s->flops = node_flops(g, n);
+    c->p->flops += s->flops;
     return GLOW_OK;
 }
 

@@ -210,6 +210,12 @@ static void cpu_close(struct engine *engine)
 
 static int cpu_threads(const struct engine *engine) { return pool_threads(engine->pool); }
 
+static const char *cpu_kernels(const struct engine *engine)
+{
+    (void)engine;
+    return chosen->name;
+}
+
 struct pool *engine_pool(struct engine *engine) { return engine->pool; }
 
 static double seconds(void)
@@ -270,6 +276,7 @@ const struct backend backend_cpu = {
     .open = cpu_open,
     .close = cpu_close,
     .threads = cpu_threads,
+    .kernels = cpu_kernels,
     .alloc = cpu_alloc,
     .release = cpu_release,
     .kernel = cpu_kernel,
