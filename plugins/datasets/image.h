@@ -30,7 +30,7 @@ struct image_axis { /* out pixel i = sum over k of weight[i*taps + k] * in[first
     float *weight;
 };
 struct image_resizer {
-    int64_t in_width, in_height, channels; /* of the source, interleaved (H,W,C) */
+    int64_t in_width, in_height, channels; /* of the source, interleaved (H,W,C), C = 1 or 3 */
     struct image_box box;
     int64_t out_width, out_height;
     enum image_filter filter;

@@ -58,7 +58,8 @@ static bool axis_set(struct image_axis *a, int64_t in, double start, double leng
     int64_t lo = clamp((int64_t)floor(start + 1e-6), 0, in - 1);
     int64_t hi = clamp((int64_t)ceil(start + length - 1e-6), lo + 1, in);
     double step = length / (double)out;
-    double taps = filter == IMAGE_BILINEAR ? 2 : 2 * ceil(fmax(step, 1)) + 1;
+    /* A triangle 2 r wide covers at most 2 r - 1/2 pixels' centres beyond the one it begins in. */
+    double taps = filter == IMAGE_BILINEAR ? 2 : ceil(2 * fmax(step, 1) + 0.5);
     a->out = out;
     a->taps = (int)fmin(taps, (double)(hi - lo));
     free(a->first);
@@ -108,16 +109,56 @@ void image_resizer_free(struct image_resizer *r)
 }
 
 /* line = 1/2 + sum over k of weight[k] * row k of src, n columns. As the weights of either axis sum
- * to 1, the half reaches the end and rounds there. */
-static void add_rows(float *restrict line, const uint8_t *src, int64_t stride, int64_t n,
+ * to 1, the half reaches the end and rounds there. Blocks of constant size are what compilers
+ * vectorise. */
+static void add_rows(float *line, const uint8_t *src, int64_t stride, int64_t n,
                      const float *weight, int taps)
 {
-    for (int64_t i = 0; i < n; i++) line[i] = 0.5f;
-    for (int k = 0; k < taps; k++) {
-        const uint8_t *restrict row = src + k * stride;
-        const float w = weight[k];
-        if (w == 0) continue;
-        for (int64_t i = 0; i < n; i++) line[i] += w * (float)row[i];
+    enum { BLOCK = 16 };
+    int64_t i = 0;
+    for (; i + BLOCK <= n; i += BLOCK) {
+        float sum[BLOCK];
+        for (int j = 0; j < BLOCK; j++) sum[j] = 0.5f;
+        for (int k = 0; k < taps; k++) {
+            const uint8_t *row = src + k * stride + i;
+            for (int j = 0; j < BLOCK; j++) sum[j] += weight[k] * (float)row[j];
+        }
+        memcpy(line + i, sum, sizeof sum);
+    }
+    for (; i < n; i++) {
+        float sum = 0.5f;
+        for (int k = 0; k < taps; k++) sum += weight[k] * (float)src[k * stride + i];
+        line[i] = sum;
+    }
+}
+
+static uint8_t to_byte(float v) { return (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v); }
+
+static void filter_grey(const struct image_axis *axis, const float *line, uint8_t *dst)
+{
+    for (int64_t x = 0; x < axis->out; x++) {
+        const float *w = axis->weight + x * axis->taps, *in = line + axis->first[x];
+        float v = 0;
+        for (int k = 0; k < axis->taps; k++) v += w[k] * in[k];
+        dst[x] = to_byte(v);
+    }
+}
+
+/* Interleaved to planar. The sums are three variables: as an array they would live in memory. */
+static void filter_rgb(const struct image_axis *axis, const float *line, int64_t plane,
+                       uint8_t *dst)
+{
+    for (int64_t x = 0; x < axis->out; x++) {
+        const float *w = axis->weight + x * axis->taps, *in = line + 3 * axis->first[x];
+        float r = 0, g = 0, b = 0;
+        for (int k = 0; k < axis->taps; k++, in += 3) {
+            r += w[k] * in[0];
+            g += w[k] * in[1];
+            b += w[k] * in[2];
+        }
+        dst[x] = to_byte(r);
+        dst[plane + x] = to_byte(g);
+        dst[2 * plane + x] = to_byte(b);
     }
 }
 
@@ -127,19 +168,12 @@ void image_resize(struct image_resizer *r, const uint8_t *src, uint8_t *dst)
     const int64_t plane = r->out_width * r->out_height;
     const int64_t left = r->x.first[0] * c_n; /* columns that any output needs */
     const int64_t right = (r->x.first[r->out_width - 1] + r->x.taps) * c_n;
-    for (int64_t y = 0; y < r->out_height; y++) {
+    for (int64_t y = 0; y < r->out_height; y++, dst += r->out_width) {
         add_rows(r->line + left, src + r->y.first[y] * stride + left, stride, right - left,
                  r->y.weight + y * r->y.taps, r->y.taps);
-        for (int64_t x = 0; x < r->out_width; x++) {
-            const float *w = r->x.weight + x * r->x.taps;
-            const float *in = r->line + r->x.first[x] * c_n;
-            for (int64_t c = 0; c < c_n; c++) {
-                float sum = 0;
-                for (int k = 0; k < r->x.taps; k++) sum += w[k] * in[k * c_n + c];
-                dst[c * plane + y * r->out_width + x] = (uint8_t)(sum < 0     ? 0
-                                                                  : sum > 255 ? 255
-                                                                              : sum);
-            }
-        }
+        if (c_n == 3)
+            filter_rgb(&r->x, r->line, plane, dst);
+        else
+            filter_grey(&r->x, r->line, dst);
     }
 }
