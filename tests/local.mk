@@ -72,8 +72,8 @@ noinst_HEADERS += \
 	%D%/scratch.h
 # What docs/abi.md promises of the header and the modules; also alone, as check-abi.
 abi_tests = %D%/abi/header.sh %D%/abi/symbols.sh %D%/abi/abidiff.sh
-TESTS += $(abi_tests)
-dist_check_SCRIPTS += $(abi_tests)
+TESTS += $(abi_tests) %D%/fuzz_config.sh
+dist_check_SCRIPTS += $(abi_tests) %D%/fuzz_config.sh
 check-abi: all
 	@$(AM_TESTS_ENVIRONMENT) status=0; for script in $(abi_tests); do \
 	  $(SH_LOG_COMPILER) $(srcdir)/$$script; code=$$?; \
@@ -87,6 +87,7 @@ EXTRA_DIST += \
 	%D%/abi/plugin-1.0.h \
 	%D%/abi/plugin.c \
 	%D%/abi/types.c \
+	%D%/fuzz_config.c \
 	%D%/bad/abi2.c \
 	%D%/bad/bad.h \
 	%D%/bad/bad_default.c \

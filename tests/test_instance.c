@@ -159,6 +159,8 @@ START_TEST(random_numbers)
         ck_assert_mem_eq(a, b, sizeof b);
         host->random(0x123456789abcdef0, 6, dist, b, 7);
         ck_assert(a[0] != b[0] && a[6] != b[6]);
+        host->random(0x123456789abcdef0, 0x100000005, dist, b, 7);
+        ck_assert(a[0] != b[0]);
         host->random(0x123456789abcdef1, 5, dist, b, 7);
         ck_assert(a[0] != b[0]);
         host->random(0x023456789abcdef0, 5, dist, b, 7);

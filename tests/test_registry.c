@@ -224,9 +224,9 @@ START_TEST(search_path)
     ck_assert_int_eq(registry_count(r), 2);
     ck_assert_int_eq(registry_find(r, GLOW_LAYER, "larger_structs", &info),
                      GLOW_OK); /* another name */
-    int before = registry_count(r);
     ck_assert_int_eq(registry_load_all(r, NULL), GLOW_OK);
-    ck_assert_int_eq(registry_count(r), before); /* two/good.so does not count */
+    for (int i = 0; i < registry_count(r); i++) /* two/good.so does not count */
+        ck_assert_str_ne(registry_at(r, i)->file, scratch_path("two/good.so"));
     ck_assert_int_eq(registry_find(r, GLOW_LAYER, "good", &info), GLOW_OK);
     ck_assert_str_eq(info->file, scratch_path("one/good.so"));
     ck_assert_int_eq(registry_find(r, GLOW_NET, "good", &info), GLOW_EINVAL);
