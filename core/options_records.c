@@ -37,7 +37,13 @@ static int uses(const struct glow_desc *desc, const char *name, size_t n)
 /* The key by which a group of glow.cfg names a plug-in of that kind: no option can have it. */
 static const char *naming_key(uint32_t kind)
 {
-    return kind == GLOW_LAYER ? "layer" : kind == GLOW_DATASET ? "dataset" : "type";
+    switch (kind) {
+    case GLOW_LAYER: return "layer";
+    case GLOW_NET:
+    case GLOW_PRIOR: return "type";
+    case GLOW_DATASET: return "dataset";
+    default: return ""; /* custom operations, and sections such as `train` */
+    }
 }
 
 static glow_status check_names(const struct glow_desc *desc, const struct glow_option *o)
