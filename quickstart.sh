@@ -173,9 +173,21 @@ compile()
 
 train()
 {
-    local run=runs/quickstart
-    mkdir -p runs
-    $build/host/glow train glow.cfg --out $run "${data_arguments[@]}" "${train_arguments[@]}"
+    local run=runs/quickstart n=2
+    # An interrupted run goes on, unless glow.cfg has changed since; a finished one is kept.
+    while [ -e $run/result.json ] || { [ -e $run/config.cfg ] && [ glow.cfg -nt $run/config.cfg ]; }; do
+        run=runs/quickstart-$n
+        n=$((n + 1))
+    done
+    if [ -e $run/config.cfg ]; then
+        $build/host/glow train $run --resume "${train_arguments[@]}"
+    else
+        $build/host/glow train glow.cfg --out $run "${data_arguments[@]}" "${train_arguments[@]}"
+    fi
+    cat >&2 <<TEXT
+Here glow is $build/host/glow; \`make -C $build install\` as root puts it on the PATH. The model, the data
+and the training are described in glow.cfg: change it and run ./quickstart.sh again, or see configs/.
+TEXT
 }
 
 check()
