@@ -19,18 +19,6 @@ const struct glow_kernel *custom_kernel(const struct graph *g, const struct glow
     return NULL;
 }
 
-int64_t custom_scratch(const struct glow_kernel *k, uint32_t n_in, uint32_t n_out, const struct glow_type *types,
-                       uint32_t n_attr, const double *attr)
-{
-    struct glow_type out[MAX_PORTS];
-    char why[8];
-    if (!k->scratch || n_out > MAX_PORTS) return 0;
-    memcpy(out, types + n_in, n_out * sizeof *out);
-    struct glow_custom_infer query = { sizeof query, n_in, n_out, n_attr, types, attr, out, why, sizeof why };
-    int64_t n = k->scratch(&query);
-    return n > 0 ? n : 0;
-}
-
 static const struct glow_custom *find(struct graph *g, const struct instance *self, const char *id)
 {
     const struct plugin_info *info;

@@ -10,7 +10,4 @@ void custom_call(struct graph *, const struct instance *self, struct glow_custom
 glow_status custom_gradient(struct graph *, const struct node *, const value_id *dout, value_id *din);
 /* The kernel for the graph's backend and real type, or NULL. */
 const struct glow_kernel *custom_kernel(const struct graph *, const struct glow_custom *);
-/* Scratch bytes of a kernel for these types. */
-int64_t custom_scratch(const struct glow_kernel *, uint32_t n_in, uint32_t n_out, const struct glow_type *types,
-                       uint32_t n_attr, const double *attr);
 #endif

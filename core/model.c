@@ -382,7 +382,7 @@ glow_status model_draw_param(struct model *m, int index)
     }
     model_set(m, m->weights, index, x);
     free(x);
-    return GLOW_OK;
+    return p->owner->status;
 }
 
 /* ---------------------------------------------------------------- building */

@@ -215,7 +215,9 @@ static int64_t scratch_bytes(const struct graph *g, const struct plan *p, uint32
             else types[k].rank = -1;
         }
         for (uint32_t k = 0; k < n->n_out; k++) types[n->n_in + k] = g->values[n->out0 + k].type;
-        return custom_scratch(custom_kernel(g, n->custom), n->n_in, n->n_out, types, n->n_ad, n->ad);
+        s.custom = custom_kernel(g, n->custom);
+        s.types = types;
+        return (int64_t)g->backend->scratch(e, &s); /* the backend adds its views of the operands */
     }
     return (int64_t)g->backend->scratch(e, &s);
 }
