@@ -94,6 +94,7 @@ static value_id ask_prior(struct trace *t, const struct latent *l, prior_fn fn, 
                                  .temperature = graph_handle(g, temperature) };
     g->who = l->prior;
     fn(&l->prior->self, graph_view(t), &c);
+    if (g->status == GLOW_OK) g->status = instance_status(l->prior);
     value_id v = graph_open_handle(g, c.out);
     if (v == 0) v = graph_fail(g, GLOW_EINVAL, "prior set no result");
     if (v != GRAPH_ERROR && type_count(&graph_value(g, v)->type) != type_count(want))
@@ -227,6 +228,7 @@ glow_status trace_layer(struct trace *t, int index, bool inverse)
         else back(&l->self->self, graph_view(t), &t->flow);
     } else
         d->forward(&l->self->self, graph_view(t), &t->flow);
+    if (g->status == GLOW_OK) g->status = instance_status(l->self);
     if (g->status == GLOW_OK && !t->building) {
         const struct glow_type *want = inverse ? &l->in : &l->out, *have = &graph_value(g, t->x)->type;
         if (!type_equal(want, have))

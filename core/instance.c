@@ -324,3 +324,11 @@ struct instance *instance_child(const struct instance *instance, const char *slo
         if (!strcmp(instance->slot[i], slot)) return instance->child[i];
     return NULL;
 }
+
+glow_status instance_status(const struct instance *instance)
+{
+    glow_status status = __atomic_load_n(&instance->status, __ATOMIC_RELAXED);
+    for (int i = 0; i < instance->n_children && !status; i++)
+        status = instance_status(instance->child[i]);
+    return status;
+}

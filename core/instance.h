@@ -24,6 +24,8 @@ glow_status instance_new(struct instance **, struct registry *, uint32_t kind, c
                          uint64_t model_seed);
 void instance_free(struct instance *);  /* children too; calls the plug-in's destroy on self.data */
 struct instance *instance_child(const struct instance *, const char *slot);  /* or NULL */
+/* The status of the instance or else of a child: what it did wrong in a callback that returns nothing. */
+glow_status instance_status(const struct instance *);
 static inline struct instance *instance_of(const struct glow_self *self) { return (struct instance *)(uintptr_t)self; }
 /* Where datasets may cache decoded data: $GLOW_CACHE_DIR, or $XDG_CACHE_HOME/glow, or ~/.cache/glow. */
 #endif

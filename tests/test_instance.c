@@ -78,6 +78,7 @@ START_TEST(host_options)
     ck_assert_int_eq(i->status, GLOW_EINVAL);
     ck_message("level.0.abi (abi-layer, ");
     ck_message("plugin.so): it reads the option \"gain\", which its descriptor does not list");
+    ck_assert_int_eq(instance_status(i), GLOW_EINVAL);
     ck_assert_str_eq(host->opt_string(self, "count"), "");
     ck_message("\"gain\""); /* the first one stays */
     host->fail(self, "no such file");
@@ -95,6 +96,9 @@ START_TEST(children)
     ck_assert_int_eq(net->self.host->opt_int(&net->self, "width"), 32);
     ck_assert_int_eq(prior->info->desc->kind, GLOW_PRIOR);
     ck_assert_ptr_null(instance_child(i, "other"));
+    ck_assert_int_eq(instance_status(i), GLOW_OK);
+    prior->self.host->fail(&prior->self, "child");
+    ck_assert_int_eq(instance_status(i), GLOW_EINVAL);
     ck_assert(net->seed == hash_mix(7 ^ hash_string("level.0.abi.net")) && net->seed != i->seed);
     instance_free(i);
     i = made(""); /* the default net, no prior */
