@@ -91,7 +91,7 @@ static void elementwise(const struct step *s, const struct run *run)
     const struct tensor *out = &s->out[0];
     (void)run;
     for (int64_t i = 0; i < tensor_count(out); i++) {
-        int64_t at[MAX_DIMS];
+        int64_t at[MAX_DIMS] = { 0 };
         double x[3] = { 0, 0, 0 };
         coordinates(out, i, at);
         for (int k = 0; k < s->n_in; k++) x[k] = *element(&s->in[k], at, out->rank);
@@ -132,7 +132,7 @@ static void reduce(const struct step *s, const struct run *run)
     for (int64_t i = 0; i < tensor_count(out); i++)
         data(out)[i] = s->op == OP_SUM ? 0 : s->op == OP_REDUCE_MAX ? -INFINITY : INFINITY;
     for (int64_t i = 0; i < tensor_count(in); i++) {
-        int64_t at[MAX_DIMS];
+        int64_t at[MAX_DIMS] = { 0 };
         double x = data(in)[i];
         coordinates(in, i, at);
         double *to = element(out, at, in->rank);
@@ -147,7 +147,7 @@ static void cumsum(const struct step *s, const struct run *run)
     int64_t axis = s->ai[0], n = in->dim[axis];
     (void)run;
     for (int64_t i = 0; i < tensor_count(out); i++) {
-        int64_t at[MAX_DIMS];
+        int64_t at[MAX_DIMS] = { 0 };
         double sum = 0;
         coordinates(out, i, at);
         int64_t own = at[axis], from = s->ai[1] ? own : 0, to = s->ai[1] ? n - 1 : own;
@@ -164,7 +164,7 @@ static void place(const struct step *s, const struct run *run)
     clear(out);
     for (int k = 0; k < s->n_in; k++) {
         for (int64_t i = 0; i < tensor_count(&s->in[k]); i++) {
-            int64_t at[MAX_DIMS];
+            int64_t at[MAX_DIMS] = { 0 };
             coordinates(&s->in[k], i, at);
             at[axis] = s->ai[2 + 3 * k] + s->ai[3 + 3 * k] * at[axis];
             *element(out, at, out->rank) = data(&s->in[k])[i];
@@ -180,7 +180,7 @@ static void take(const struct step *s, const struct run *run)
     (void)run;
     if (adjoint) clear(out);
     for (int64_t i = 0; i < tensor_count(over); i++) {
-        int64_t at[MAX_DIMS];
+        int64_t at[MAX_DIMS] = { 0 };
         coordinates(over, i, at);
         at[s->ai[0]] = index[at[s->ai[0]]];
         if (adjoint)
@@ -196,7 +196,7 @@ static void squeeze(const struct step *s, const struct run *run)
     const struct tensor *deep = s->op == OP_S2D ? &s->out[0] : &s->in[0];
     (void)run;
     for (int64_t i = 0; i < tensor_count(wide); i++) {
-        int64_t at[MAX_DIMS], channels = wide->dim[1];
+        int64_t at[MAX_DIMS] = { 0 }, channels = wide->dim[1];
         coordinates(wide, i, at);
         int64_t c = at[1], dy = at[2] % 2, dx = at[3] % 2;
         int64_t channel =
@@ -216,7 +216,7 @@ static void matmul_channels(const struct step *s, const struct run *run)
     const struct tensor *x = &s->in[0], *w = &s->in[1], *out = &s->out[0];
     (void)run;
     for (int64_t i = 0; i < tensor_count(out); i++) {
-        int64_t at[MAX_DIMS];
+        int64_t at[MAX_DIMS] = { 0 };
         coordinates(out, i, at);
         int64_t o = at[1];
         double sum = 0;
@@ -235,7 +235,7 @@ static void matmul_channels_dw(const struct step *s, const struct run *run)
     (void)run;
     clear(out);
     for (int64_t i = 0; i < tensor_count(dy); i++) {
-        int64_t at[MAX_DIMS];
+        int64_t at[MAX_DIMS] = { 0 };
         coordinates(dy, i, at);
         int64_t o = at[1];
         for (at[1] = 0; at[1] < x->dim[1]; at[1]++)
@@ -250,7 +250,7 @@ static void matmul(const struct step *s, const struct run *run)
     int64_t depth = a->dim[s->ai[0] ? a->rank - 2 : a->rank - 1];
     (void)run;
     for (int64_t i = 0; i < tensor_count(out); i++) {
-        int64_t at[MAX_DIMS], to_a[MAX_DIMS], to_b[MAX_DIMS];
+        int64_t at[MAX_DIMS] = { 0 }, to_a[MAX_DIMS], to_b[MAX_DIMS];
         double sum = 0;
         coordinates(out, i, at);
         for (int64_t k = 0; k < depth; k++) {
@@ -285,10 +285,10 @@ static void convolve(const struct tensor *y, const struct tensor *w, const struc
                      void (*visit)(const struct meeting *))
 {
     for (int64_t i = 0; i < tensor_count(y); i++) {
-        int64_t at[MAX_DIMS], pad_y = w->dim[3] / 2, pad_x = w->dim[4] / 2;
+        int64_t at[MAX_DIMS] = { 0 }, pad_y = w->dim[3] / 2, pad_x = w->dim[4] / 2;
         coordinates(y, i, at);
         for (int64_t j = 0; j < tensor_count(w); j++) {
-            int64_t of[MAX_DIMS];
+            int64_t of[MAX_DIMS] = { 0 };
             coordinates(w, j, of);
             if (of[1] != at[1]) continue;
             struct meeting m = { data(y) + i,           data(w) + j,          image, at[0], of[2],
@@ -383,7 +383,7 @@ static struct stage *chain_stages(const struct step *s)
         to->after = new_like(&s->in[0], w->dim[1]);
         convolve(&to->before, w, x, visit_y);
         for (int64_t i = 0; i < tensor_count(&to->before); i++) {
-            int64_t at[MAX_DIMS];
+            int64_t at[MAX_DIMS] = { 0 };
             coordinates(&to->before, i, at);
             double *v = data(&to->before) + i;
             *v = (*v + (b->data ? data(b)[at[1]] : 0)) * factor(s, k, at[1]);
@@ -419,7 +419,7 @@ static void stage_vjp(const struct step *s, int64_t k, const struct stage *stage
     if (db->data) clear(db);
     if (dlogs->data) clear(dlogs);
     for (int64_t i = 0; i < tensor_count(dy); i++) {
-        int64_t at[MAX_DIMS];
+        int64_t at[MAX_DIMS] = { 0 };
         coordinates(dy, i, at);
         double v = data(&stage->before)[i], *d = data(dy) + i;
         *d *= activate_slope(s->ai[3 + 3 * k], v);
