@@ -1,0 +1,53 @@
+/* arguments.h - a command's options as one table, from which the command line is parsed and --help
+ * is printed. */
+#ifndef HOST_ARGUMENTS_H
+#define HOST_ARGUMENTS_H
+#include "bump.h"
+#include "command.h"
+
+/* Assignments for config_set, in the order of the command line. */
+struct overrides {
+    struct bump memory;
+    const char **text;
+    int n;
+};
+void overrides_free(struct overrides *);
+
+enum argument_kind {
+    ARGUMENT_FLAG,    /* bool */
+    ARGUMENT_TEXT,    /* const char * */
+    ARGUMENT_COUNT,   /* int64_t, 0 or more */
+    ARGUMENT_OVERRIDE /* struct overrides: appends "<key>=<value>", or the value if key is NULL */
+};
+struct argument {
+    const char *name; /* "threads" */
+    char letter;      /* 't', or 0 */
+    enum argument_kind kind;
+    const char *value; /* "N", as --help shows it; NULL for flags */
+    const char *help;
+    void *out;
+    const char *key; /* OVERRIDE */
+};
+#define ARGUMENT_SET(overrides)                                                                    \
+    {                                                                                              \
+        "set", 0, ARGUMENT_OVERRIDE, "KEY=VALUE",                                                  \
+            "override a key of the configuration: --set train.lr=1e-4; may be repeated",           \
+            overrides, NULL                                                                        \
+    }
+#define ARGUMENT_THREADS(overrides)                                                                \
+    {                                                                                              \
+        "threads", 0, ARGUMENT_OVERRIDE, "N",                                                      \
+            "compute threads, 0 = all processors; results do not depend on it", overrides,         \
+            "train.threads"                                                                        \
+    }
+#define ARGUMENT_SEED(overrides)                                                                   \
+    {                                                                                              \
+        "seed", 0, ARGUMENT_OVERRIDE, "N",                                                         \
+            "of all random numbers; the same seed, the same result", overrides, "train.seed"       \
+    }
+
+/* Parses argv by the table of n; then the words that are no options are argv[*first] to argv[argc -
+ * 1], at least `least` and at most `most` of them (-1: any number). COMMAND_HELPED after --help. */
+int arguments_parse(const struct command *, const struct argument *table, int n, int argc,
+                    char **argv, int least, int most, int *first);
+#endif

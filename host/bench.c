@@ -1,0 +1,369 @@
+/* bench.c - `glow bench`: what a configuration costs on this machine, as JSON.
+ *
+ * By default on random bytes of the data's shape, a fresh batch for each step, so that neither
+ * disks nor decoders are measured; --data takes the real rows. The peak of the processor is
+ * measured in the same run, for its clock depends on the hour. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+#include "clock.h"
+#include "evaluation.h"
+#include "graph.h"
+#include "peak.h"
+#include "philox.h"
+#include "port.h"
+#include "sampling.h"
+#include "session.h"
+
+enum mode { TRAIN, SAMPLE, ENCODE };
+enum { WARM_UP = 2, LEAST = 3, MOST = 1000 };
+
+struct request {
+    const char *config, *mode_name;
+    enum mode mode;
+    int64_t steps, seconds, rows;
+    bool data, profile;
+    struct overrides overrides;
+};
+
+struct bench {
+    const struct request *request;
+    struct session session;
+    struct trainer trainer;
+    struct program *program; /* of SAMPLE and ENCODE */
+    struct data *data;       /* NULL: random rows */
+    struct data_stream *stream;
+    void *x; /* random rows, one batch */
+    int64_t batch, steps;
+    double wall[MOST], cpu[MOST]; /* seconds of each step */
+    double start_up;              /* from the start of the process to the end of the first step */
+    double by_op[OP_COUNT];
+    double loss, peak;
+};
+
+/* ---------------------------------------------------------------- clocks */
+
+static double cpu_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Since the process began, by /proc in hundredths of a second; NaN where there is no /proc. */
+static double seconds_of_process(void)
+{
+    char text[1024] = "";
+    unsigned long long ticks;
+    struct timespec now;
+    FILE *f = fopen("/proc/self/stat", "r");
+    if (!f) return NAN;
+    size_t n = fread(text, 1, sizeof text - 1, f);
+    fclose(f);
+    text[n] = '\0';
+    const char *after_name = strrchr(text, ')'); /* the 20 fields behind the name */
+    if (!after_name ||
+        sscanf(after_name + 1,
+               " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
+               "%*s %*s %llu",
+               &ticks) != 1)
+        return NAN;
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec -
+           (double)ticks / (double)sysconf(_SC_CLK_TCK);
+}
+
+/* ---------------------------------------------------------------- rows */
+
+/* Bytes 0..255 over 255 for images, N(0,1) for rows: a pure function of seed and step. */
+static void random_rows(struct bench *b, uint64_t step)
+{
+    const struct model *m = b->session.model;
+    int64_t n = b->batch * model_dimensions(m);
+    uint32_t key[2] = { (uint32_t)b->session.settings.seed, (uint32_t)step };
+    for (int64_t i = 0; i < n; i += 4) {
+        uint32_t counter[4] = { (uint32_t)i, (uint32_t)(i >> 32), 0, 0 };
+        struct philox r = philox(counter, key);
+        double v[4];
+        for (int k = 0; k < 4; k++) v[k] = (double)(r.v[k] >> 24) / 255;
+        if (m->input.rank != 3)
+            philox_gauss(r.v[0], r.v[1], v), philox_gauss(r.v[2], r.v[3], v + 2);
+        for (int k = 0; k < 4 && i + k < n; k++) {
+            if (m->real == DT_F64)
+                ((double *)b->x)[i + k] = v[k];
+            else
+                ((float *)b->x)[i + k] = (float)v[k];
+        }
+    }
+}
+
+static glow_status next_rows(struct bench *b, uint64_t step, const void **x)
+{
+    const struct data_batch *batch;
+    *x = b->x;
+    if (!b->data) {
+        random_rows(b, step);
+        return GLOW_OK;
+    }
+    TRY(data_stream_next(b->stream, &batch));
+    *x = batch->x;
+    return GLOW_OK;
+}
+
+/* Data-dependent initialisation on random rows. */
+static glow_status initialise(struct bench *b)
+{
+    struct program_options o = { .kind = PROGRAM_INIT, .batch = b->batch };
+    struct program *p;
+    TRY(program_make(&p, b->session.model, &o));
+    random_rows(b, 0);
+    port_write(program_input(p, "x"), b->batch, b->x);
+    glow_status status = program_run(p, b->session.settings.seed, 0, 0);
+    b->session.model->initialised = true;
+    program_free(p);
+    return status;
+}
+
+/* ---------------------------------------------------------------- one step */
+
+static void set_temperatures(struct program *p)
+{
+    for (int i = 0; i < p->n_inputs; i++) {
+        struct tensor *t = &p->inputs[i].tensor;
+        if (t->dtype == DT_F64)
+            *(double *)t->data = 1;
+        else
+            *(float *)t->data = 1;
+    }
+}
+
+static glow_status step(struct bench *b, uint64_t number)
+{
+    const void *x;
+    struct train_report report;
+    uint64_t seed = b->session.settings.seed;
+    if (b->request->mode == SAMPLE) return program_run(b->program, seed, number, 0);
+    TRY(next_rows(b, number, &x));
+    if (b->request->mode == TRAIN) {
+        TRY(trainer_step(&b->trainer, x, &report));
+        b->loss = report.loss;
+        return GLOW_OK;
+    }
+    port_write(program_input(b->program, "x"), b->batch, x);
+    return program_run(b->program, seed, number, 0);
+}
+
+static glow_status measure(struct bench *b)
+{
+    struct model *m = b->session.model;
+    int64_t most = b->request->steps ? b->request->steps : MOST;
+    TRY(step(b, 1));
+    b->start_up = seconds_of_process();
+    for (int i = 1; i < WARM_UP; i++) TRY(step(b, (uint64_t)i + 1));
+    if (b->request->profile) m->backend->profile(m->engine, b->by_op);
+    double start = clock_seconds();
+    while (b->steps < most && !cancel_requested) {
+        double wall = clock_seconds(), cpu = cpu_seconds();
+        TRY(step(b, (uint64_t)(WARM_UP + b->steps + 1)));
+        b->wall[b->steps] = clock_seconds() - wall;
+        b->cpu[b->steps++] = cpu_seconds() - cpu;
+        bool enough = clock_seconds() - start > (double)b->request->seconds && b->steps >= LEAST;
+        if (!b->request->steps && enough) break;
+    }
+    m->backend->profile(m->engine, NULL);
+    return GLOW_OK;
+}
+
+/* ---------------------------------------------------------------- the report */
+
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *v, int64_t n)
+{
+    qsort(v, (size_t)n, sizeof *v, ascending);
+    return n ? v[n / 2] : NAN;
+}
+
+static json_t *profile_json(const struct bench *b)
+{
+    json_t *all = json_object();
+    double sum = 0;
+    for (int i = 0; i < OP_COUNT; i++) {
+        sum += b->by_op[i];
+        if (b->by_op[i] > 0)
+            json_object_set_new(all, op_names[i], json_real(1e3 * b->by_op[i] / (double)b->steps));
+    }
+    json_object_set_new(all, "all operations", json_real(1e3 * sum / (double)b->steps));
+    return all;
+}
+
+static json_t *report(struct bench *b)
+{
+    const struct model *m = b->session.model;
+    const struct settings *s = &b->session.settings;
+    const struct program *p = b->program ? b->program : b->trainer.program;
+    static const char *const policies[] = { "auto", "store", "recompute", "invert" };
+    struct rusage usage;
+    double cpu = median(b->cpu, b->steps), wall = median(b->wall, b->steps),
+           flops = (double)p->flops;
+    getrusage(RUSAGE_SELF, &usage);
+    json_t *r = json_object();
+    json_object_set_new(r, "config", json_string(b->request->config));
+    json_object_set_new(r, "mode", json_string(b->request->mode_name));
+    json_object_set_new(r, "rows", json_string(b->data ? data_describe(b->data) : "random"));
+    json_object_set_new(r, "batch", json_integer(b->batch));
+    json_object_set_new(r, "threads", json_integer(m->backend->threads(m->engine)));
+    json_object_set_new(r, "kernels", json_string(m->backend->kernels(m->engine)));
+    json_object_set_new(r, "precision", json_string(m->real == DT_F64 ? "fp64" : "fp32"));
+    json_object_set_new(r, "parameters", json_integer(m->n_trained));
+    if (!b->program) {
+        json_object_set_new(r, "memory", json_string(policies[s->memory]));
+        json_object_set_new(r, "couplings_stored", json_integer(p->stored));
+        json_object_set_new(r, "couplings", json_integer(p->couplings));
+        json_object_set_new(r, "last_loss", evaluation_number(b->loss));
+    }
+    json_object_set_new(r, "steps", json_integer(b->steps));
+    json_object_set_new(r, "rows_per_second", evaluation_number((double)b->batch / wall));
+    json_object_set_new(r, "ms_per_step",
+                        json_pack("{s:f, s:f}", "min", 1e3 * b->wall[0], "median", 1e3 * wall));
+    json_object_set_new(r, "cpu_ms_per_step",
+                        json_pack("{s:f, s:f}", "min", 1e3 * b->cpu[0], "median", 1e3 * cpu));
+    json_object_set_new(r, "gflop_per_step", json_real(flops * 1e-9));
+    json_object_set_new(r, "gflops", evaluation_number(flops * 1e-9 / wall));
+    json_object_set_new(r, "peak_gflops", json_real(b->peak));
+    json_object_set_new(r, "share_of_peak", evaluation_number(flops * 1e-9 / wall / b->peak));
+    json_object_set_new(r, "start_up_seconds", evaluation_number(b->start_up));
+    json_object_set_new(r, "build_seconds", json_real(p->build_seconds));
+    json_object_set_new(r, "peak_rss_mb", json_real((double)usage.ru_maxrss / 1024));
+    json_object_set_new(r, "arena_bytes", json_integer(p->arena_bytes));
+    json_object_set_new(r, "live_bytes", json_integer(p->live_bytes));
+    if (b->stream)
+        json_object_set_new(r, "seconds_waited_for_data", json_real(data_stream_waited(b->stream)));
+    if (b->request->profile) json_object_set_new(r, "ms_by_operation", profile_json(b));
+    return r;
+}
+
+/* ---------------------------------------------------------------- the command */
+
+static glow_status open_rows(struct bench *b)
+{
+    struct data_stream_options o;
+    struct session *s = &b->session;
+    if (!b->request->data) return GLOW_OK;
+    TRY(session_data(s, "train", &b->data));
+    TRY(data_settings(s->config, &o));
+    o.batch = b->batch;
+    o.dtype = s->model->real;
+    o.seed = s->settings.seed;
+    return data_stream_open(&b->stream, b->data, &o);
+}
+
+static glow_status build(struct bench *b)
+{
+    const struct request *q = b->request;
+    struct session *s = &b->session;
+    struct glow_type input;
+    TRY(session_open(s, q->config, &q->overrides));
+    TRY(model_input_type(s->config, &input));
+    if (!input.rank) {
+        struct data *data;
+        TRY(session_data(s, "train", &data));
+        input = *data_type(data);
+        data_close(data);
+    }
+    TRY(session_build(s, &input));
+    b->batch = q->rows ? q->rows : q->mode == SAMPLE ? 16 : s->settings.batch;
+    s->settings.batch = b->batch;
+    size_t bytes =
+        (size_t)b->batch * (size_t)model_dimensions(s->model) * dtype_size(s->model->real);
+    if (!(b->x = malloc(bytes))) return fail_memory(bytes, "rows");
+    TRY(open_rows(b));
+    struct program_options o = { .kind = q->mode == SAMPLE ? PROGRAM_SAMPLE : PROGRAM_ENCODE,
+                                 .batch = b->batch };
+    TRY(initialise(b));
+    if (q->mode == TRAIN) return trainer_open(&b->trainer, s->model, &s->settings);
+    TRY(program_make(&b->program, s->model, &o));
+    if (q->mode == SAMPLE) set_temperatures(b->program);
+    return GLOW_OK;
+}
+
+static glow_status bench(const struct request *q)
+{
+    struct bench *b = calloc(1, sizeof *b);
+    if (!b) return fail_memory(sizeof *b, "bench");
+    b->request = q;
+    glow_status status = build(b);
+    if (status == GLOW_OK) status = measure(b);
+    if (status == GLOW_OK) {
+        const struct model *m = b->session.model;
+        b->peak = peak_gflops(m->backend->kernels(m->engine), m->backend->threads(m->engine),
+                              (int)dtype_size(m->real));
+        json_t *r = report(b);
+        json_dumpf(r, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
+        putchar('\n');
+        json_decref(r);
+    }
+    data_stream_close(b->stream);
+    data_close(b->data);
+    trainer_close(&b->trainer);
+    program_free(b->program);
+    session_close(&b->session);
+    free(b->x);
+    free(b);
+    return status;
+}
+
+static glow_status parse_mode(struct request *q)
+{
+    static const char *const names[] = { "train", "sample", "encode" };
+    for (int i = 0; i < 3; i++) {
+        if (strcmp(q->mode_name, names[i])) continue;
+        q->mode = (enum mode)i;
+        return GLOW_OK;
+    }
+    return fail(GLOW_EINVAL, "bench --mode %s: expected train, sample or encode", q->mode_name);
+}
+
+static int run(const struct command *c, int argc, char **argv)
+{
+    struct request q = { .mode_name = "train", .seconds = 5 };
+    int first;
+    const struct argument table[] = {
+        { "mode", 'm', ARGUMENT_TEXT, "MODE", "train (default), sample or encode", &q.mode_name,
+          NULL },
+        { "batch", 'b', ARGUMENT_COUNT, "N", "rows a step; default data.batch, 16 for sample",
+          &q.rows, NULL },
+        { "steps", 0, ARGUMENT_COUNT, "N", "steps to measure; default as many as fit in --seconds",
+          &q.steps, NULL },
+        { "seconds", 0, ARGUMENT_COUNT, "N", "how long to measure; default 5", &q.seconds, NULL },
+        { "data", 0, ARGUMENT_FLAG, NULL, "rows of the configuration's data instead of random ones",
+          &q.data, NULL },
+        { "profile", 0, ARGUMENT_FLAG, NULL, "milliseconds of a step by operation", &q.profile,
+          NULL },
+        ARGUMENT_SET(&q.overrides),
+        ARGUMENT_THREADS(&q.overrides),
+        ARGUMENT_SEED(&q.overrides),
+    };
+    int result = arguments_parse(c, table, sizeof table / sizeof *table, argc, argv, 1, 1, &first);
+    if (result == GLOW_OK) result = parse_mode(&q);
+    if (result == GLOW_OK && q.steps > MOST)
+        result = fail(GLOW_EINVAL, "bench --steps %" PRId64 ": at most %d", q.steps, MOST);
+    if (result == GLOW_OK) {
+        q.config = argv[first];
+        result = bench(&q);
+    }
+    overrides_free(&q.overrides);
+    return result;
+}
+
+const struct command bench_command = { "bench", "measure speed and memory, as JSON",
+                                       "CFG [OPTION...]", run };

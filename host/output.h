@@ -1,0 +1,25 @@
+/* output.h - where rows that a model made go: pictures and arrays. */
+#ifndef HOST_OUTPUT_H
+#define HOST_OUTPUT_H
+#include "model.h"
+
+struct output {
+    const char *png;    /* one picture: a grid of images, or the points of the plane */
+    const char *npy;    /* an array (n, ...) */
+    const char *images; /* a directory for one PNG a row */
+    int64_t columns;    /* of the grid; 0: about as many as rows */
+};
+
+/* Bytes of one row of the model's real type. */
+size_t output_row_bytes(const struct model *);
+/* Whether the rows are images or points of the plane: what `png` takes. */
+bool output_can_show(const struct model *);
+/* Asks for "<name>.png", or "<name>.npy" where there is no picture, when nothing is asked for.
+ * Refuses pictures of what has none. */
+glow_status output_check(struct output *, const struct model *, const char *png, const char *npy);
+/* Writes n rows and prints the names of the files on stdout. */
+glow_status output_write(const struct output *, const struct model *, const void *x, int64_t n);
+/* The picture alone. */
+glow_status output_show(const struct model *, const char *path, const void *x, int64_t n,
+                        int64_t columns);
+#endif

@@ -1,0 +1,112 @@
+/* peak.c - see peak.h. Each thread keeps twelve vectors in registers, enough to hide an FMA's
+ * latency on two ports, and runs a = a * x + y on them. Without FMA a multiplication and an
+ * addition count as one. */
+#include "peak.h"
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include "clock.h"
+
+enum { CHAINS = 12, ROUNDS = 20000, BURSTS = 400, MAX_THREADS = 1024 };
+
+typedef void (*burst_fn)(void);
+
+/* Unrolled, for an array becomes registers only then. */
+#ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+/* The sum keeps the compiler from dropping the work. */
+#define BURST(name, target, type, width)                                                           \
+    target static void name(void)                                                                  \
+    {                                                                                              \
+        typedef type vector __attribute__((vector_size(width)));                                   \
+        vector a[CHAINS], x = (vector){ 0 } + (type)0.999, y = (vector){ 0 } + (type)1e-4;         \
+        UNROLL for (int i = 0; i < CHAINS; i++) a[i] = (vector){ 0 } + (type)i;                    \
+        for (int n = 0; n < ROUNDS; n++) {                                                         \
+            UNROLL for (int i = 0; i < CHAINS; i++) a[i] = a[i] * x + y;                           \
+        }                                                                                          \
+        UNROLL for (int i = 1; i < CHAINS; i++) a[0] += a[i];                                      \
+        static volatile type sink;                                                                 \
+        sink = a[0][0];                                                                            \
+        (void)sink;                                                                                \
+    }
+
+#define NO_TARGET
+BURST(burst_base_f32, NO_TARGET, float, 16)
+BURST(burst_base_f64, NO_TARGET, double, 16)
+#ifdef __x86_64__
+#define AVX2   __attribute__((target("avx2,fma")))
+#define AVX512 __attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,fma")))
+BURST(burst_avx2_f32, AVX2, float, 32)
+BURST(burst_avx2_f64, AVX2, double, 32)
+BURST(burst_avx512_f32, AVX512, float, 64)
+BURST(burst_avx512_f64, AVX512, double, 64)
+#endif
+
+struct method {
+    burst_fn f32, f64;
+    int width; /* bytes of a vector */
+};
+
+static struct method method_of(const char *kernels)
+{
+#ifdef __x86_64__
+    if (!strcmp(kernels, "avx512"))
+        return (struct method){ burst_avx512_f32, burst_avx512_f64, 64 };
+    if (!strcmp(kernels, "avx2")) return (struct method){ burst_avx2_f32, burst_avx2_f64, 32 };
+#endif
+    (void)kernels;
+    return (struct method){ burst_base_f32, burst_base_f64, 16 };
+}
+
+struct worker {
+    pthread_t thread;
+    burst_fn burst;
+    pthread_barrier_t *start;
+    double seconds; /* of the best burst */
+};
+
+static void *work(void *argument)
+{
+    struct worker *w = argument;
+    pthread_barrier_wait(w->start);
+    w->seconds = 1e9;
+    for (int i = 0; i < BURSTS; i++) {
+        double before = clock_seconds();
+        w->burst();
+        double passed = clock_seconds() - before;
+        if (passed < w->seconds) w->seconds = passed;
+    }
+    return NULL;
+}
+
+double peak_gflops(const char *kernels, int threads, int bytes)
+{
+    struct method m = method_of(kernels);
+    double flops = 2.0 * CHAINS * ROUNDS * m.width / bytes, sum = 0;
+    if (threads < 1 || threads > MAX_THREADS) return 0;
+    struct worker *w = calloc((size_t)threads, sizeof *w);
+    pthread_barrier_t start;
+    if (!w || pthread_barrier_init(&start, NULL, (unsigned)threads)) {
+        free(w);
+        return 0;
+    }
+    int running = 1;
+    for (int i = 0; i < threads; i++)
+        w[i] = (struct worker){ .burst = bytes == 8 ? m.f64 : m.f32, .start = &start };
+    while (running < threads && !pthread_create(&w[running].thread, NULL, work, &w[running]))
+        running++;
+    bool complete = running == threads;
+    if (complete) work(&w[0]);
+    for (int i = 1; i < running; i++) {
+        if (!complete) pthread_cancel(w[i].thread); /* it waits for the others in vain */
+        pthread_join(w[i].thread, NULL);
+    }
+    for (int i = 0; i < threads && complete; i++) sum += flops / w[i].seconds * 1e-9;
+    if (complete) pthread_barrier_destroy(&start);
+    free(w);
+    return sum;
+}

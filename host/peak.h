@@ -1,0 +1,10 @@
+/* peak.h - what the processor can do at most: fused multiply-adds that wait for nothing. */
+#ifndef HOST_PEAK_H
+#define HOST_PEAK_H
+#include <stdint.h>
+
+/* GFLOP/s of `threads` threads at once with the instruction set of that name ("avx512", "avx2",
+ * other: the compiler's baseline) for numbers of `bytes` bytes (4 or 8): the best of some bursts. 0
+ * when it can't be measured. */
+double peak_gflops(const char *kernels, int threads, int bytes);
+#endif

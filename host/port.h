@@ -1,0 +1,13 @@
+/* port.h - rows in and out of a program's inputs and outputs. Rows are dense, of the program's real
+ * type. */
+#ifndef HOST_PORT_H
+#define HOST_PORT_H
+#include "program.h"
+
+/* Bytes of one row of an input or output. */
+size_t port_row_bytes(const struct tensor *);
+/* Sets an input to n rows, and those beyond n, up to its batch, to copies of the last. n >= 1. */
+void port_write(struct tensor *, int64_t n, const void *rows);
+/* Copies the first n rows of an output. */
+void port_read(const struct tensor *, int64_t n, void *rows);
+#endif
