@@ -53,6 +53,11 @@ noinst_LTLIBRARIES += %D%/libcore.la
 	%D%/picture.h \
 	%D%/plan.c \
 	%D%/plan.h \
+	%D%/plot.c \
+	%D%/plot.h \
+	%D%/plot_curves.c \
+	%D%/plot_density.c \
+	%D%/plot_private.h \
 	%D%/program.c \
 	%D%/program.h \
 	%D%/progress.c \

@@ -15,7 +15,8 @@ TEST_EXTENSIONS = .sh
 SH_LOG_COMPILER = bash
 
 LDADD = core/libcore.la $(CHECK_LIBS)
-AM_CPPFLAGS += -I$(top_srcdir)/tests $(CHECK_CFLAGS) $(JANSSON_CFLAGS)
+AM_CPPFLAGS += -I$(top_srcdir)/tests $(CHECK_CFLAGS) $(JANSSON_CFLAGS) $(SPNG_CFLAGS) \
+	$(TURBOJPEG_CFLAGS) $(CAIRO_CFLAGS)
 
 if HAVE_CHECK
 check_PROGRAMS += \
@@ -25,6 +26,7 @@ check_PROGRAMS += \
 	%D%/test_npy \
 	%D%/test_options \
 	%D%/test_picture \
+	%D%/test_plot \
 	%D%/test_registry \
 	%D%/test_runlog \
 	%D%/test_safetensors \
@@ -88,6 +90,7 @@ EXTRA_DIST += \
 	%D%/abi/plugin.c \
 	%D%/abi/types.c \
 	%D%/fuzz_config.c \
+	%D%/valgrind.supp \
 	%D%/bad/abi2.c \
 	%D%/bad/bad.h \
 	%D%/bad/bad_default.c \
