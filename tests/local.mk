@@ -73,9 +73,9 @@ noinst_HEADERS += \
 	%D%/kernels_reference.h \
 	%D%/scratch.h
 # What docs/abi.md promises of the header and the modules; also alone, as check-abi.
-abi_tests = %D%/abi/header.sh %D%/abi/symbols.sh %D%/abi/abidiff.sh
-TESTS += $(abi_tests) %D%/fuzz_config.sh
-dist_check_SCRIPTS += $(abi_tests) %D%/fuzz_config.sh
+abi_tests = %D%/abi/header.sh %D%/abi/symbols.sh %D%/abi/abidiff.sh %D%/abi/frozen.sh
+TESTS += $(abi_tests) %D%/bad/run.sh %D%/fuzz_config.sh
+dist_check_SCRIPTS += $(abi_tests) %D%/bad/run.sh %D%/fuzz_config.sh
 check-abi: all
 	@$(AM_TESTS_ENVIRONMENT) status=0; for script in $(abi_tests); do \
 	  $(SH_LOG_COMPILER) $(srcdir)/$$script; code=$$?; \
