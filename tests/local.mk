@@ -21,8 +21,10 @@ AM_CPPFLAGS += -I$(top_srcdir)/tests $(CHECK_CFLAGS) $(JANSSON_CFLAGS) $(SPNG_CF
 if HAVE_CHECK
 check_PROGRAMS += \
 	%D%/test_config \
+	%D%/test_cpu \
 	%D%/test_data \
 	%D%/test_instance \
+	%D%/test_kernels \
 	%D%/test_npy \
 	%D%/test_options \
 	%D%/test_picture \
@@ -31,6 +33,20 @@ check_PROGRAMS += \
 	%D%/test_runlog \
 	%D%/test_safetensors \
 	%D%/test_shuffle
+
+# The CPU's kernels against a naive reference.
+check_LTLIBRARIES += %D%/libkernels_test.la
+%C%_libkernels_test_la_SOURCES = \
+	%D%/kernels_reference.c \
+	%D%/kernels_reference.h \
+	%D%/kernels_run.h \
+	%D%/kernels_run.c \
+	%D%/kernels_run.h
+check_PROGRAMS += \
+	%D%/test_kernels
+%C%_test_kernels_LDADD = %D%/libkernels_test.la $(LDADD)
+%C%_test_cpu_SOURCES = %D%/test_cpu.c %D%/kernels_reference.c %D%/kernels_run.c
+%C%_test_kernels_SOURCES = %D%/test_kernels.c %D%/kernels_reference.c %D%/kernels_run.c
 
 # The tests of data sets share a small host of their own and files made for them.
 check_LTLIBRARIES += %D%/datasets/libharness.la
@@ -70,7 +86,6 @@ TESTS += $(check_PROGRAMS)
 endif
 noinst_HEADERS += \
 	%D%/compile.h \
-	%D%/kernels_reference.h \
 	%D%/scratch.h
 # What docs/abi.md promises of the header and the modules; also alone, as check-abi.
 abi_tests = %D%/abi/header.sh %D%/abi/symbols.sh %D%/abi/abidiff.sh %D%/abi/frozen.sh
