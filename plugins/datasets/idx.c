@@ -176,7 +176,7 @@ static int32_t read_elements(struct file *f, size_t row_bytes, int64_t first, in
         return dataset_fail(f->self, GLOW_EINVAL,
                             "%s: more data than the %" PRId64 " rows of its header", f->path,
                             f->size[0]);
-    if (extra < 0 || (code != Z_OK && code != Z_STREAM_END))
+    if (code != Z_OK && code != Z_STREAM_END)
         return dataset_fail(f->self, GLOW_EINVAL, "%s: truncated or damaged at its end: %s",
                             f->path, gz_reason(f->gz));
     return GLOW_OK;

@@ -17,7 +17,7 @@ enum {
 };
 
 struct image_decoder {
-    tjhandle jpeg;
+    tjhandle jpeg;                /* NULL: to be made */
     struct dataset_buffer pixels; /* the decoded picture, interleaved */
     struct dataset_buffer rgba;   /* PNG and CMYK before conversion */
     struct image_resizer resizer;
@@ -30,22 +30,12 @@ struct picture {
     double scale;                    /* of the first to the second */
 };
 
-struct image_decoder *image_decoder_open(void)
-{
-    struct image_decoder *d = calloc(1, sizeof *d);
-    if (!d) return NULL;
-    d->jpeg = tjInitDecompress();
-    if (!d->jpeg) {
-        free(d);
-        return NULL;
-    }
-    return d;
-}
+struct image_decoder *image_decoder_open(void) { return calloc(1, sizeof(struct image_decoder)); }
 
 void image_decoder_close(struct image_decoder *d)
 {
     if (!d) return;
-    tjDestroy(d->jpeg);
+    if (d->jpeg) tjDestroy(d->jpeg);
     free(d->pixels.data);
     free(d->rgba.data);
     image_resizer_free(&d->resizer);
@@ -88,14 +78,38 @@ static bool is_jpeg(const uint8_t *file, size_t n)
     return n >= 3 && file[0] == 0xFF && file[1] == 0xD8 && file[2] == 0xFF;
 }
 
+/* A handle that has met a bad file can't be trusted with the next one (2.1 keeps the state of a
+ * header that it gave up): a fresh one takes its place when needed. */
+static void jpeg_forget(struct image_decoder *d)
+{
+    tjDestroy(d->jpeg);
+    d->jpeg = NULL;
+}
+
+/* The reason that the library gives. */
+static int32_t jpeg_refuse(struct image_decoder *d, char why[IMAGE_WHY])
+{
+    refuse(why, tjGetErrorStr2(d->jpeg));
+    jpeg_forget(d);
+    return GLOW_EINVAL;
+}
+
 static int32_t jpeg_header(struct image_decoder *d, const uint8_t *file, size_t n, int *width,
                            int *height, int *colours, char why[IMAGE_WHY])
 {
     int subsampling;
+    if (!d->jpeg) d->jpeg = tjInitDecompress();
+    if (!d->jpeg) {
+        refuse(why, "out of memory");
+        return GLOW_ENOMEM;
+    }
+    *width = *height = *colours = 0; /* a file of tables alone leaves them as they are */
     if (tjDecompressHeader3(d->jpeg, file, n, width, height, &subsampling, colours) != 0 &&
         tjGetErrorCode(d->jpeg) != TJERR_WARNING)
-        return refuse(why, tjGetErrorStr2(d->jpeg));
-    return check_size(*width, *height, why);
+        return jpeg_refuse(d, why);
+    int32_t status = check_size(*width, *height, why);
+    if (status != GLOW_OK) jpeg_forget(d);
+    return status;
 }
 
 /* The largest of 1, 1/2, 1/4, 1/8 that leaves twice the wanted pixels in both directions. */
@@ -154,7 +168,7 @@ static int32_t jpeg_decode(struct image_decoder *d, const uint8_t *file, size_t 
          * segments. */
         const char *text = tjGetErrorStr2(d->jpeg);
         if (tjGetErrorCode(d->jpeg) != TJERR_WARNING || !strstr(text, "extraneous bytes"))
-            return refuse(why, text);
+            return jpeg_refuse(d, why);
     }
     if (cmyk) cmyk_to_pixels(d->rgba.data, (int64_t)pixels, shape->channels, d->pixels.data);
     return GLOW_OK;

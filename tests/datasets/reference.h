@@ -22,6 +22,14 @@ static inline double reference_weight(int antialias, double start, double length
     return fabs(k - at) < 1 ? 1 - fabs(k - at) : 0;
 }
 
+/* The input pixels [first, last) of an axis that can matter to output pixel i. */
+static inline void reference_range(int start, int length, int n, int i, int *first, int *last)
+{
+    double step = (double)length / n, centre = start + (i + 0.5) * step, reach = fmax(step, 1) + 1;
+    *first = (int)fmax(start, floor(centre - reach));
+    *last = (int)fmin(start + length, ceil(centre + reach));
+}
+
 /* Output pixel (c, y, x) of a (height, width, channels) picture's part, unrounded. Whole-pixel
  * parts. */
 static inline double reference_pixel(const uint8_t *src, int width, int channels, int antialias,
@@ -29,9 +37,12 @@ static inline double reference_pixel(const uint8_t *src, int width, int channels
                                      int out_width, int out_height, int c, int y, int x)
 {
     double sum = 0, weights = 0;
-    for (int j = top; j < top + part_height; j++) {
+    int x0, x1, y0, y1;
+    reference_range(left, part_width, out_width, x, &x0, &x1);
+    reference_range(top, part_height, out_height, y, &y0, &y1);
+    for (int j = y0; j < y1; j++) {
         double wy = reference_weight(antialias, top, part_height, out_height, y, j);
-        for (int i = left; wy > 0 && i < left + part_width; i++) {
+        for (int i = x0; i < x1; i++) {
             double w = wy * reference_weight(antialias, left, part_width, out_width, x, i);
             sum += w * src[(j * width + i) * channels + c];
             weights += w;

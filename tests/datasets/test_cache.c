@@ -299,6 +299,8 @@ static const char *use_little_room(struct counter *c)
     signal(SIGXFSZ, SIG_IGN);
     if (setrlimit(RLIMIT_FSIZE, &small) != 0) return "setrlimit";
     if (cache_open(&cache, &host->self, &source, true) != GLOW_OK) return harness_failure(host);
+    /* Rows that go nowhere are decoded only where each has to be tried. */
+    if (c->skip ? c->decoded != ROWS : c->decoded >= ROWS) return "the pass did not end in time";
     if (!harness_logged(host, "warning: can't write the cache")) return "no warning";
     for (int64_t row = 0; row < ROWS; row++) {
         if (cache_has(cache, row) == (c->skip && row % c->skip == 0)) return "the wrong rows";

@@ -115,6 +115,9 @@ START_TEST(variation_and_noise)
     harness_read(h, 0, 3, a);
     harness_read(h, 0, 13, b);
     ck_assert_mem_eq(a, b, PIXELS);
+    int most = 0;
+    for (int k = 0; k < PIXELS; k++) most = a[k] > most ? a[k] : most;
+    ck_assert_int_eq(most, 255);
     harness_set(h, "noise", "10");
     harness_open(h, "train", harness_image(1, SIDE, SIDE));
     harness_read(h, 0, 3, b);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <turbojpeg.h>
+#include <zlib.h>
 #include "fixtures.h"
 #include "harness.h"
 #include "reference.h"
@@ -235,6 +236,9 @@ START_TEST(damage)
                       cut, n);
         ck_assert(status == GLOW_OK || why[0]);
         free(part);
+        /* A bad file spoils nothing for the next one. */
+        status = image_decode(d, bytes, n, &shape, NULL, IMAGE_ANTIALIAS, dst, why);
+        ck_assert_msg(status == GLOW_OK, "after %zu of %zu bytes: %s", cut, n, why);
     }
     for (size_t at = 0; at < 8 * n; at++) {
         bytes[at / 8] ^= (uint8_t)(1 << at % 8);
@@ -245,7 +249,34 @@ START_TEST(damage)
             status = image_decode(d, bytes, n, &shape, NULL, IMAGE_ANTIALIAS, dst, why);
         ck_assert(status == GLOW_OK || why[0]);
         bytes[at / 8] ^= (uint8_t)(1 << at % 8);
+        status = image_decode(d, bytes, n, &shape, NULL, IMAGE_ANTIALIAS, dst, why);
+        ck_assert_msg(status == GLOW_OK, "after bit %zu: %s", at, why);
     }
+    free(bytes);
+    free(src);
+    image_decoder_close(d);
+}
+END_TEST
+
+/* A PNG of 60 bytes whose header, with a right checksum, speaks of 11000 x 11000 pixels. */
+START_TEST(lying_header)
+{
+    struct image_shape shape = { 3, 6, 6 };
+    uint8_t *src = reference_picture(12, 12, 1, 3), dst[3 * 6 * 6];
+    struct image_decoder *d = image_decoder_open();
+    char why[IMAGE_WHY] = "";
+    size_t n;
+    fixture_png("lying.png", 12, 12, SPNG_COLOR_TYPE_GRAYSCALE, 8, src, NULL);
+    uint8_t *bytes = fixture_read("lying.png", &n);
+    for (int i = 0; i < 2; i++) {
+        bytes[16 + 4 * i + 2] = 11000 / 256;
+        bytes[16 + 4 * i + 3] = 11000 % 256;
+    }
+    uint32_t crc = (uint32_t)crc32(0, bytes + 12, 17);
+    for (int i = 0; i < 4; i++) bytes[29 + i] = (uint8_t)(crc >> (24 - 8 * i));
+    ck_assert_int_eq(image_decode(d, bytes, n, &shape, NULL, IMAGE_ANTIALIAS, dst, why),
+                     GLOW_EINVAL);
+    ck_assert_msg(strstr(why, "too short for its size") != NULL, "%s", why);
     free(bytes);
     free(src);
     image_decoder_close(d);
@@ -289,6 +320,7 @@ int main(void)
     tcase_add_test(tests, jpeg_kinds);
     tcase_add_test(tests, jpeg_scaled);
     tcase_add_loop_test(tests, damage, 0, 2);
+    tcase_add_test(tests, lying_header);
     tcase_add_test(tests, refusals);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
