@@ -35,4 +35,4 @@ bin_PROGRAMS += %D%/glow
 	%D%/session.h \
 	%D%/train.c
 %C%_glow_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS)
-%C%_glow_LDADD = core/libcore.la $(JANSSON_LIBS) $(LIBM)
+%C%_glow_LDADD = core/libcore.la $(JANSSON_LIBS)

@@ -39,14 +39,11 @@ check_LTLIBRARIES += %D%/libkernels_test.la
 %C%_libkernels_test_la_SOURCES = \
 	%D%/kernels_reference.c \
 	%D%/kernels_reference.h \
-	%D%/kernels_run.h \
 	%D%/kernels_run.c \
 	%D%/kernels_run.h
-check_PROGRAMS += \
-	%D%/test_kernels
-%C%_test_kernels_LDADD = %D%/libkernels_test.la $(LDADD)
-%C%_test_cpu_SOURCES = %D%/test_cpu.c %D%/kernels_reference.c %D%/kernels_run.c
-%C%_test_kernels_SOURCES = %D%/test_kernels.c %D%/kernels_reference.c %D%/kernels_run.c
+kernels_LIBS = %D%/libkernels_test.la $(LDADD)
+%C%_test_cpu_LDADD = $(kernels_LIBS)
+%C%_test_kernels_LDADD = $(kernels_LIBS)
 
 # The tests of data sets share a small host of their own and files made for them.
 check_LTLIBRARIES += %D%/datasets/libharness.la
