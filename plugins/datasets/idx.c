@@ -376,7 +376,7 @@ static int32_t open_split(const struct glow_self *self, const struct glow_data_o
 {
     struct place place = { 0 };
     enum dataset_split split;
-    int64_t first, total, valid = self->host->opt_int(self, "valid");
+    int64_t first = 0, total = 0, valid = self->host->opt_int(self, "valid");
     int32_t status;
     struct idx *idx = calloc(1, sizeof *idx);
     if (!idx) return dataset_fail_memory(self, sizeof *idx);
