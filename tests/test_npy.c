@@ -186,6 +186,7 @@ int main(void)
     tcase_add_test(tests, refused_by_writer);
     tcase_add_loop_test(tests, headers_read, 0, (int)(sizeof headers / sizeof headers[0]));
     tcase_add_test(tests, cut_short);
+    tcase_set_timeout(tests, 60);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     scratch_make();

@@ -249,6 +249,7 @@ int main(void)
     tcase_add_test(tests, crop_and_resize);
     tcase_add_test(tests, read_jpeg);
     tcase_add_test(tests, refused);
+    tcase_set_timeout(tests, 60);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     scratch_make();

@@ -122,6 +122,7 @@ int main(void)
     tcase_add_test(tests, is_a_function_of_seed_and_epoch);
     tcase_add_loop_test(tests, all_orders, 2, 8);
     tcase_add_test(tests, mixes);
+    tcase_set_timeout(tests, 60);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
