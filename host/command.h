@@ -17,7 +17,7 @@ struct command {
     int (*run)(const struct command *, int argc, char **argv); /* argv[0] is the name */
 };
 
-extern const struct command bench_command, decode_command, encode_command, eval_command,
-    info_command, interpolate_command, plugins_command, sample_command, score_command,
+extern const struct command bench_command, check_command, decode_command, encode_command,
+    eval_command, info_command, interpolate_command, plugins_command, sample_command, score_command,
     train_command;
 #endif

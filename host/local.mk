@@ -4,6 +4,7 @@ bin_PROGRAMS += %D%/glow
 	%D%/arguments.c \
 	%D%/arguments.h \
 	%D%/bench.c \
+	%D%/check.c \
 	%D%/clock.h \
 	%D%/command.h \
 	%D%/decode.c \

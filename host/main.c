@@ -6,8 +6,9 @@
 #include "command.h"
 
 static const struct command *const commands[] = {
-    &train_command, &eval_command,        &sample_command, &encode_command,  &decode_command,
-    &score_command, &interpolate_command, &info_command,   &plugins_command, &bench_command,
+    &train_command,   &eval_command,  &sample_command,      &encode_command,
+    &decode_command,  &score_command, &interpolate_command, &info_command,
+    &plugins_command, &check_command, &bench_command,
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 

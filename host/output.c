@@ -47,7 +47,7 @@ static double number(const struct model *m, const void *x, int64_t i)
  * are few. Covers [-4, 4]^2, or more when some lie outside of it. */
 static glow_status show_points(const struct model *m, const char *path, const void *x, int64_t n)
 {
-    enum { CELLS = 100, FEW = 2000 };
+    enum { CELLS = 80, FEW = 1000 };
     double reach = 4;
     double *density = calloc(CELLS * CELLS, sizeof *density),
            *points = malloc((size_t)n * 2 * sizeof *points);
