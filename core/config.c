@@ -281,7 +281,7 @@ static glow_status find_place(struct config *c, const char *path, const char *as
                         "model.flow.[1].bits",
                         assignment);
         bool element = i >= 0, list = node->kind == CONFIG_LIST || node->kind == CONFIG_ARRAY;
-        int before = (int)(p - path);
+        int before = (int)(p - path) - (p[-1] == '.');
         if (element ? !list : node->kind != CONFIG_GROUP)
             return fail(GLOW_EINVAL, "override %s: what stands before %.*s is not a %s", assignment,
                         before, path, element ? "list" : "group");

@@ -142,7 +142,7 @@ START_TEST(bad_overrides)
     ck_refused(config_set(c, "a.b=1"), "before a.b is not a group");
     ck_refused(config_set(c, "g.[0]=1"), "is not a list");
     ck_refused(config_set(c, "l.[5]=1"), "beyond the list's 2 elements");
-    ck_refused(config_set(c, "l.[2].x=1"), "beyond the list's 2 elements");
+    ck_refused(config_set(c, "l.[2].x=1"), "l.[2] is beyond the list's 2 elements");
     ck_refused(config_set(c, "l.[x]=1"), "override l.[x]=1");
     ck_refused(config_set(c, "l.[99999999999999999999]=1"), "override");
     ck_refused(config_set(c, "g..x=1"), "override");
