@@ -45,6 +45,46 @@ kernels_LIBS = %D%/libkernels_test.la $(LDADD)
 %C%_test_cpu_LDADD = $(kernels_LIBS)
 %C%_test_kernels_LDADD = $(kernels_LIBS)
 
+# The engine and its plug-ins: small models on the rig, and the conformance suite.
+check_LTLIBRARIES += %D%/librig.la
+%C%_librig_la_SOURCES = \
+	%D%/plugin_suite.c \
+	%D%/plugin_suite.h \
+	%D%/rig.c \
+	%D%/rig.h
+engine_LIBS = %D%/librig.la $(LDADD)
+check_PROGRAMS += \
+	%D%/test_conform \
+	%D%/layers/test_actnorm \
+	%D%/layers/test_additive \
+	%D%/layers/test_affine \
+	%D%/layers/test_factor_out \
+	%D%/layers/test_invconv \
+	%D%/layers/test_logit \
+	%D%/layers/test_permute \
+	%D%/layers/test_quantize \
+	%D%/layers/test_squeeze \
+	%D%/nets/test_mlp \
+	%D%/nets/test_openai \
+	%D%/nets/test_resnet \
+	%D%/priors/test_learned \
+	%D%/priors/test_normal
+%C%_test_conform_LDADD = $(engine_LIBS)
+%C%_layers_test_actnorm_LDADD = $(engine_LIBS)
+%C%_layers_test_additive_LDADD = $(engine_LIBS)
+%C%_layers_test_affine_LDADD = $(engine_LIBS)
+%C%_layers_test_factor_out_LDADD = $(engine_LIBS)
+%C%_layers_test_invconv_LDADD = $(engine_LIBS)
+%C%_layers_test_logit_LDADD = $(engine_LIBS)
+%C%_layers_test_permute_LDADD = $(engine_LIBS)
+%C%_layers_test_quantize_LDADD = $(engine_LIBS)
+%C%_layers_test_squeeze_LDADD = $(engine_LIBS)
+%C%_nets_test_mlp_LDADD = $(engine_LIBS)
+%C%_nets_test_openai_LDADD = $(engine_LIBS)
+%C%_nets_test_resnet_LDADD = $(engine_LIBS)
+%C%_priors_test_learned_LDADD = $(engine_LIBS)
+%C%_priors_test_normal_LDADD = $(engine_LIBS)
+
 # The tests of data sets share a small host of their own and files made for them.
 check_LTLIBRARIES += %D%/datasets/libharness.la
 %C%_datasets_libharness_la_SOURCES = \
@@ -133,4 +173,7 @@ EXTRA_DIST += \
 	%D%/bad/undefined.c \
 	%D%/bad/unknown_kind.c \
 	%D%/bad/unknown_option.c \
-	%D%/bad/wrong_shape.c
+	%D%/bad/wrong_shape.c \
+	%D%/wrong/wrong_inverse.c \
+	%D%/wrong/wrong_logdet.c \
+	%D%/wrong/wrong_vjp.c

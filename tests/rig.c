@@ -1,0 +1,188 @@
+/* rig.c - see the header. */
+#include "rig.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "compile.h"
+#include "conform.h"
+#include "scratch.h"
+
+static struct registry *registry;
+
+#define OK(call)                                                                                   \
+    do {                                                                                           \
+        if ((call) != GLOW_OK) ck_abort_msg("%s", fail_message());                                 \
+    } while (0)
+
+/* ---------------------------------------------------------------- plug-ins */
+
+struct registry *rig_registry(void)
+{
+    if (!registry) OK(registry_open(&registry, NULL));
+    return registry;
+}
+
+void rig_load(const char *source)
+{
+    char name[256];
+    const char *base = strrchr(source, '/');
+    snprintf(name, sizeof name, "%s.so", base ? base + 1 : source);
+    if (!scratch_exists(name)) compile_plugin(source, scratch_path(name), "");
+    OK(registry_load_file(rig_registry(), scratch_path(name)));
+}
+
+const struct plugin_info *rig_find(uint32_t kind, const char *id)
+{
+    const struct plugin_info *info;
+    OK(registry_find(rig_registry(), kind, id, &info));
+    return info;
+}
+
+/* ---------------------------------------------------------------- models */
+
+glow_status rig_try_model(struct model **m, const char *members, const struct model_options *o)
+{
+    struct config *config;
+    size_t size = strlen(members) + 32;
+    char *text = malloc(size);
+    ck_assert_ptr_nonnull(text);
+    snprintf(text, size, "model: { %s };", members);
+    OK(config_parse(&config, text, "test.cfg"));
+    free(text);
+    return model_new(m, config, rig_registry(), o);
+}
+
+struct model *rig_model(const char *members, int32_t real)
+{
+    struct model *m;
+    OK(rig_try_model(&m, members,
+                     &(struct model_options){ .threads = 1, .real = real, .seed = 7 }));
+    return m;
+}
+
+void rig_perturb(struct model *m, double deviation)
+{
+    for (int i = 0; i < m->n_params; i++) {
+        int64_t n = m->params[i].count;
+        if (m->params[i].flags & GLOW_PARAM_FROZEN) continue;
+        double *w = calloc(2 * (size_t)n, sizeof *w);
+        ck_assert_ptr_nonnull(w);
+        model_get(m, m->weights, i, w);
+        rig_gauss(1000 + (uint64_t)i, w + n, n);
+        for (int64_t k = 0; k < n; k++) w[k] += deviation * w[n + k];
+        model_set(m, m->weights, i, w);
+        free(w);
+    }
+}
+
+int rig_param(const struct model *m, const char *name)
+{
+    int i = model_find_param(m, name);
+    if (i < 0) ck_abort_msg("no parameter %s", name);
+    return i;
+}
+
+void rig_set(struct model *m, const char *name, const double *values)
+{
+    model_set(m, m->weights, rig_param(m, name), values);
+}
+
+/* ---------------------------------------------------------------- programs */
+
+struct program *rig_program_of(struct model *m, const struct program_options *o)
+{
+    struct program *p;
+    OK(program_make(&p, m, o));
+    return p;
+}
+
+struct program *rig_program(struct model *m, enum program_kind kind, int64_t batch)
+{
+    return rig_program_of(m, &(struct program_options){ .kind = kind, .batch = batch });
+}
+
+void rig_write(const struct program *p, const char *input, const double *values)
+{
+    struct tensor *t = program_input(p, input);
+    if (!t) ck_abort_msg("no input %s", input);
+    for (int64_t i = 0, n = tensor_count(t); i < n; i++) {
+        if (t->dtype == DT_F64)
+            ((double *)t->data)[i] = values[i];
+        else
+            ((float *)t->data)[i] = (float)values[i];
+    }
+}
+
+void rig_go(struct program *p) { OK(program_run(p, 1, 1, 0)); }
+
+static const struct tensor *output_of(const struct program *p, const char *output)
+{
+    const struct tensor *t = program_output(p, output);
+    if (!t) ck_abort_msg("no output %s", output);
+    return t;
+}
+
+void rig_read(const struct program *p, const char *output, double *values)
+{
+    const struct tensor *t = output_of(p, output);
+    program_read(t, t->dim[0], values);
+}
+
+int64_t rig_count(const struct program *p, const char *output)
+{
+    return tensor_count(output_of(p, output));
+}
+
+/* ---------------------------------------------------------------- numbers */
+
+void rig_gauss(uint64_t stream, double *out, int64_t n)
+{
+    conform_noise(stream, GLOW_GAUSS, out, n);
+}
+
+void rig_uniform(uint64_t stream, double lo, double hi, double *out, int64_t n)
+{
+    conform_noise(stream, GLOW_UNIFORM, out, n);
+    for (int64_t i = 0; i < n; i++) out[i] = lo + (hi - lo) * out[i];
+}
+
+double rig_difference(const double *a, const double *b, int64_t n)
+{
+    double worst = 0, size = 0;
+    for (int64_t i = 0; i < n; i++) {
+        double d = fabs(a[i] - b[i]);
+        if (!(d <= worst)) worst = isnan(d) ? INFINITY : d;
+        size = fmax(size, fabs(b[i]));
+    }
+    return worst / (1 + size);
+}
+
+/* ---------------------------------------------------------------- tests */
+
+void rig_message(const char *part)
+{
+    if (!strstr(fail_message(), part))
+        ck_abort_msg("the message is \"%s\", without \"%s\"", fail_message(), part);
+}
+
+TCase *rig_case(const char *name)
+{
+    TCase *tests = tcase_create(name);
+    tcase_set_timeout(tests, 60);
+    return tests;
+}
+
+int rig_run(TCase *tests)
+{
+    Suite *suite = suite_create("glow");
+    scratch_make();
+    suite_add_tcase(suite, tests);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    registry_free(registry);
+    scratch_remove();
+    return failed != 0;
+}
