@@ -459,5 +459,5 @@ static const struct glow_dataset dataset = {
 
 static const struct glow_desc *const descs[] = { &dataset.head, NULL };
 GLOW_EXPORT const struct glow_plugin glow_plugin_v1 = {
-    sizeof glow_plugin_v1, GLOW_ABI_MINOR, "idx", "1.0", "MIT", descs
+    sizeof glow_plugin_v1, GLOW_ABI_MINOR, "idx", "1", "", descs
 };
