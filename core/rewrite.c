@@ -140,8 +140,9 @@ static value_id cast(struct graph *g, const struct op_call *c)
     if (n->op == OP_SUM && c->ai[0] == GLOW_HI && real != x->real) /* keep the sum's own precision */
         return graph_sum(g, n->in[0], n->ai[0], true);
     if (n->op == OP_RESHAPE && c->ai[0] == GLOW_HI && MAKER(n->in[0])->op == OP_SUM) {
+        struct glow_type shape = x->type; /* adding a node may move *x */
         value_id s = graph_cast(g, n->in[0], GLOW_HI);
-        return graph_reshape(g, s, x->type.rank, x->type.dim);
+        return graph_reshape(g, s, shape.rank, shape.dim);
     }
     return 0;
 }
