@@ -308,6 +308,8 @@ static const rule rules[OP_COUNT] = {
     [OP_CONV_DW] = convolution, [OP_CHAIN] = chain, [OP_LU] = lu, [OP_SLOGDET] = linear_algebra,
     [OP_INVERSE] = linear_algebra, [OP_CUSTOM] = custom };
 
+bool graph_has_gradient(int op) { return rules[op] != NULL; }
+
 /* ---------------------------------------------------------------- the walk over the nodes */
 
 static bool mark_dependents(const struct graph *g, char *need, uint32_t n_nodes)

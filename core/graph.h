@@ -138,6 +138,8 @@ extern const uint8_t op_classes[OP_COUNT], op_layouts[OP_COUNT];
  * seed[i] = 0 leaves y[i] out. Does not look behind wrt. */
 glow_status graph_gradient(struct graph *, uint32_t n_y, const value_id *y, const value_id *seed,
                            uint32_t n_wrt, const value_id *wrt, value_id *gradient);
+/* Whether there is a rule for the operation; a gradient through one without is an error. */
+bool graph_has_gradient(int op);
 
 extern const struct glow_ops optable;   /* optable.c: what plug-ins see */
 #endif
