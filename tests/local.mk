@@ -29,6 +29,7 @@ check_PROGRAMS += \
 	%D%/test_options \
 	%D%/test_picture \
 	%D%/test_plot \
+	%D%/test_products \
 	%D%/test_registry \
 	%D%/test_runlog \
 	%D%/test_safetensors \
@@ -44,6 +45,7 @@ check_LTLIBRARIES += %D%/libkernels_test.la
 kernels_LIBS = %D%/libkernels_test.la $(LDADD)
 %C%_test_cpu_LDADD = $(kernels_LIBS)
 %C%_test_kernels_LDADD = $(kernels_LIBS)
+%C%_test_products_LDADD = $(kernels_LIBS)
 
 # The engine and its plug-ins: small models on the rig, and the conformance suite.
 check_LTLIBRARIES += %D%/librig.la
@@ -55,6 +57,7 @@ check_LTLIBRARIES += %D%/librig.la
 engine_LIBS = %D%/librig.la $(LDADD)
 check_PROGRAMS += \
 	%D%/test_conform \
+	%D%/test_gradient \
 	%D%/layers/test_actnorm \
 	%D%/layers/test_additive \
 	%D%/layers/test_affine \
@@ -70,6 +73,7 @@ check_PROGRAMS += \
 	%D%/priors/test_learned \
 	%D%/priors/test_normal
 %C%_test_conform_LDADD = $(engine_LIBS)
+%C%_test_gradient_LDADD = $(engine_LIBS)
 %C%_layers_test_actnorm_LDADD = $(engine_LIBS)
 %C%_layers_test_additive_LDADD = $(engine_LIBS)
 %C%_layers_test_affine_LDADD = $(engine_LIBS)
@@ -174,6 +178,7 @@ EXTRA_DIST += \
 	%D%/bad/unknown_kind.c \
 	%D%/bad/unknown_option.c \
 	%D%/bad/wrong_shape.c \
+	%D%/plugins/gate.c \
 	%D%/wrong/wrong_inverse.c \
 	%D%/wrong/wrong_logdet.c \
 	%D%/wrong/wrong_vjp.c
