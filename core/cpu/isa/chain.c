@@ -2,15 +2,15 @@
  * activation on the way, then col2im. */
 #include "chain.h"
 
-#define FORWARD_PIXELS 512              /* at least, in a unit */
+#define FORWARD_PIXELS 512 /* at least, in a unit */
 
 /* What one worker needs. */
 struct work {
     struct tile *tile;
-    real *input;                        /* (depth of the first stage, tile) */
-    real *hidden[2];                    /* (width, tile), for activations that are not kept */
-    real *result;                       /* ((out,tap), tile), SCATTER */
-    real *sums;                         /* (out, pitch) */
+    real *input;     /* (depth of the first stage, tile) */
+    real *hidden[2]; /* (width, tile), for activations that are not kept */
+    real *result;    /* ((out,tap), tile), SCATTER */
+    real *sums;      /* (out, pitch) */
 };
 
 static struct work carve_work(const struct chain_forward *f, struct carve *room)
@@ -56,7 +56,7 @@ void NAME(chain_carve_forward)(struct chain_forward *f, struct chain *c, struct 
     struct carve one = { NULL, 0 };
     carve_work(f, &one);
     f->work_size = one.used;
-    f->work = CARVE(room, char, (int64_t)f->work_size * threads);
+    f->work = CARVE(room, char, (int64_t)f->work_size *threads);
 }
 
 /* One stage on one tile, whose operand is in panels (depth, tile). */
@@ -65,16 +65,22 @@ static void run_stage(const struct chain *c, const struct chain_stage *s, const 
                       int64_t to_panel)
 {
     const struct product p = {
-        .rows = s->rows, .columns = t->count, .depth = s->depth,
-        .a = s->forward, .a_panel = s->forward_panel,
-        .b = operand, .b_stride = PANEL, .b_panel = s->depth * PANEL,
-        .c = to, .c_stride = to_stride, .c_panel = to_panel,
+        .rows = s->rows,
+        .columns = t->count,
+        .depth = s->depth,
+        .a = s->forward,
+        .a_panel = s->forward_panel,
+        .b = operand,
+        .b_stride = PANEL,
+        .b_panel = s->depth * PANEL,
+        .c = to,
+        .c_stride = to_stride,
+        .c_panel = to_panel,
         .bias = is_last ? NULL : s->bias,
         .relu = !is_last && s->act == GLOW_ACT_RELU,
     };
     NAME(product)(&p);
-    if (!is_last && s->act > GLOW_ACT_RELU)
-        NAME(activate)(to, chain_tile_size(c, s->rows), s->act);
+    if (!is_last && s->act > GLOW_ACT_RELU) NAME(activate)(to, chain_tile_size(c, s->rows), s->act);
 }
 
 /* All stages of the segment on one tile; sums points at the tile's first pixel. */
@@ -89,12 +95,13 @@ static void run_tile(const struct chain_forward *f, const struct work *w, int64_
                                  s->kind == STAGE_GATHER && s->edge };
     const real *operand = w->input;
 
-    NAME(tile_set)(w->tile, tile * c->tile, min_int(c->tile, c->pixels - tile * c->tile), c->height,
-                   c->width);
+    NAME(tile_set)
+    (w->tile, tile * c->tile, min_int(c->tile, c->pixels - tile * c->tile), c->height, c->width);
     NAME(im2col)(w->tile, &look, &f->in[f->segment], w->input);
     for (int i = first; i < last; i++) {
         s = &c->stage[i];
-        real *to = f->hidden[i] ? f->hidden[i] + tile * chain_tile_size(c, s->out) : w->hidden[i & 1];
+        real *to =
+            f->hidden[i] ? f->hidden[i] + tile * chain_tile_size(c, s->out) : w->hidden[i & 1];
         run_stage(c, s, w->tile, 0, operand, to, PANEL, s->rows * PANEL);
         operand = to;
     }
@@ -141,7 +148,9 @@ void NAME(chain_run_forward)(struct chain_forward *f, int segment)
 }
 
 /* Room for planes between segments that nobody keeps. */
-struct between { real *planes[CHAIN_STAGES]; };
+struct between {
+    real *planes[CHAIN_STAGES];
+};
 
 static struct between carve_all(struct chain_forward *f, struct chain *c, const struct step *step,
                                 struct carve *room, int threads)

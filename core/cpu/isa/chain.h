@@ -1,60 +1,61 @@
-/* chain.h - chains of convolutions, tile by tile. A convolution is a matrix product on a tile of pixels,
- * whose operand is gathered before it (im2col), or whose result is scattered behind it (col2im):
- *   POINT     1 x 1      Y (out, p)        = W (out, in)          X (in, p)
- *   GATHER    k x k      Y (out, p)        = W (out, (in,tap))    im2col(X)
- *   SCATTER   k x k      col2im of           W ((out,tap), in)    X (in, p)
- * A segment is a run of stages of which only the first gathers and only the last scatters. Between its
- * stages, activations stay in panel matrices (channel, pixel) that fit the second-level cache; a segment
- * reads planes and writes planes. conv3x3 - conv1x1 - conv3x3 is one segment; a single convolution is
- * one too, of whichever kind moves less.
+/* chain.h - chains of convolutions, tile by tile. A convolution is a matrix product on a tile of
+ * pixels, whose operand is gathered before it (im2col), or whose result is scattered behind it
+ * (col2im): POINT     1 x 1      Y (out, p)        = W (out, in)          X (in, p) GATHER    k x k
+ * Y (out, p)        = W (out, (in,tap))    im2col(X) SCATTER   k x k      col2im of           W
+ * ((out,tap), in)    X (in, p) A segment is a run of stages of which only the first gathers and
+ * only the last scatters. Between its stages, activations stay in panel matrices (channel, pixel)
+ * that fit the second-level cache; a segment reads planes and writes planes. conv3x3 - conv1x1 -
+ * conv3x3 is one segment; a single convolution is one too, of whichever kind moves less.
  *
- * Units of whole tiles are the tasks of the thread pool. What a unit scatters beyond its own pixels is
- * added afterwards; gradients of weights have a buffer for each unit, and are added in order. How many
- * units there are depends on shapes alone, hence results never depend on the number of threads. */
+ * Units of whole tiles are the tasks of the thread pool. What a unit scatters beyond its own pixels
+ * is added afterwards; gradients of weights have a buffer for each unit, and are added in order.
+ * How many units there are depends on shapes alone, hence results never depend on the number of
+ * threads. */
 #ifndef CORE_CPU_ISA_CHAIN_H
 #define CORE_CPU_ISA_CHAIN_H
 #include "kernels.h"
 #include "im2col.h"
 
-#define CHAIN_STAGES 16                 /* what conv_chain allows */
+#define CHAIN_STAGES 16 /* what conv_chain allows */
 
 enum { STAGE_POINT, STAGE_GATHER, STAGE_SCATTER };
 
 struct chain_stage {
-    const struct tensor *w, *b, *logs;  /* b and logs are NULL where absent */
+    const struct tensor *w, *b, *logs; /* b and logs are NULL where absent */
     int64_t in, out, kh, kw, taps;
-    int64_t w_stride;                   /* from one output's weights to the next's */
+    int64_t w_stride; /* from one output's weights to the next's */
     int edge, act, kind;
     double logscale;
-    int64_t rows, depth;                /* as a matrix, see above; depth counts the edge channel of GATHER */
+    int64_t rows, depth; /* as a matrix, see above; depth counts the edge channel of GATHER */
 
     /* Made anew for each run. scale = exp(logscale logs), bias = b scale, both (out). */
     real *scale, *bias;
-    real *forward;                      /* W scale, panels */
+    real *forward; /* W scale, panels */
     int64_t forward_panel;
-    real *backward;                     /* its transpose without the edge channel, in blocks */
-    real *edge_weight;                  /* (out, taps) of the edge channel, SCATTER only */
+    real *backward;    /* its transpose without the edge channel, in blocks */
+    real *edge_weight; /* (out, taps) of the edge channel, SCATTER only */
 
     /* Sums over the pixels of one unit; those of the others follow at chain.gradient_size. */
-    real *dw;                           /* panels (rows, depth) or, where dw_turned, (depth, rows) */
+    real *dw; /* panels (rows, depth) or, where dw_turned, (depth, rows) */
     int dw_turned;
-    real *db;                           /* (out, LANES) */
-    real *dedge;                        /* (out, taps, LANES) */
+    real *db;    /* (out, LANES) */
+    real *dedge; /* (out, taps, LANES) */
     int want_dw, want_db;
 };
 
 struct chain {
     int64_t images, height, width, plane, pixels;
-    int64_t channels;                   /* of the input */
-    int64_t tile, tiles;                /* pixels in a tile, number of tiles */
+    int64_t channels;    /* of the input */
+    int64_t tile, tiles; /* pixels in a tile, number of tiles */
     int n_stages, n_segments;
-    int first[CHAIN_STAGES + 1];        /* first stage of each segment */
+    int first[CHAIN_STAGES + 1]; /* first stage of each segment */
     struct chain_stage stage[CHAIN_STAGES];
     int64_t gradient_size, gradient_units;
-    real *gradients;                    /* of the first unit */
+    real *gradients; /* of the first unit */
 };
 
-/* Begins a chain on images like x (N,C,H,W); trailing axes beyond or short of H and W are folded. */
+/* Begins a chain on images like x (N,C,H,W); trailing axes beyond or short of H and W are folded.
+ */
 void NAME(chain_begin)(struct chain *, const struct tensor *x);
 /* Adds a stage with weights (1, out, in + edge, kh, kw). */
 struct chain_stage *NAME(chain_add)(struct chain *, const struct tensor *w, int64_t out, int64_t kh,
@@ -75,7 +76,10 @@ ALWAYS_INLINE int chain_is_planar(const struct chain *c, int stage)
         if (chain_last(c, i) == stage) return 1;
     return 0;
 }
-ALWAYS_INLINE int64_t chain_tile_size(const struct chain *c, int64_t rows) { return rows * c->tile; }
+ALWAYS_INLINE int64_t chain_tile_size(const struct chain *c, int64_t rows)
+{
+    return rows * c->tile;
+}
 
 ALWAYS_INLINE struct planes planes_of(const struct tensor *t)
 {
@@ -89,16 +93,17 @@ ALWAYS_INLINE struct planes planes_dense(const struct chain *c, real *data, int6
 /* The tiles of a segment dealt out to units. */
 struct chain_units {
     int64_t n, tiles;
-    int64_t pixels;                     /* of the largest unit */
-    int64_t reach;                      /* pixels that a unit scatters beyond its own, on each side */
-    int64_t margin;                     /* reach and a vector, for the sums around a unit */
-    int64_t pitch;                      /* from one channel's sums to the next's */
+    int64_t pixels; /* of the largest unit */
+    int64_t reach;  /* pixels that a unit scatters beyond its own, on each side */
+    int64_t margin; /* reach and a vector, for the sums around a unit */
+    int64_t pitch;  /* from one channel's sums to the next's */
 };
 ALWAYS_INLINE int64_t unit_tile(const struct chain_units *u, int64_t unit)
 {
     return unit * u->tiles / u->n;
 }
-struct chain_units NAME(chain_units)(const struct chain *, int64_t reach, int64_t pixels, int64_t most);
+struct chain_units NAME(chain_units)(const struct chain *, int64_t reach, int64_t pixels,
+                                     int64_t most);
 
 /* ---- chain_weights.c */
 
@@ -107,7 +112,8 @@ void NAME(chain_carve_weights)(struct chain *, struct carve *, int forward, int 
 void NAME(chain_pack)(struct chain *, struct pool *);
 /* Room for gradients of the stages that want them. */
 void NAME(chain_carve_gradients)(struct chain *, struct carve *, int64_t units);
-/* Adds up the units and writes dw, db and dlogs of each stage, out[3 stage ..]; data NULL: unwanted. */
+/* Adds up the units and writes dw, db and dlogs of each stage, out[3 stage ..]; data NULL:
+ * unwanted. */
 void NAME(chain_unpack)(struct chain *, struct pool *, const struct tensor *out);
 
 /* ---- chain_scatter.c */
@@ -116,9 +122,9 @@ void NAME(chain_unpack)(struct chain *, struct pool *, const struct tensor *out)
 struct chain_output {
     struct planes to;
     int64_t channels;
-    const real *bias;                   /* (channels) or NULL */
+    const real *bias; /* (channels) or NULL */
     int act;
-    real *halos;                        /* (units, 2, channels, reach), NULL where there is one unit */
+    real *halos; /* (units, 2, channels, reach), NULL where there is one unit */
 };
 void NAME(chain_finish_unit)(const struct chain *, const struct chain_units *, int64_t unit,
                              const real *sums, const struct chain_output *);
@@ -139,13 +145,13 @@ void NAME(activate_vjp)(real *d, const real *h, int64_t n, int act);
 struct chain_forward {
     struct chain *chain;
     struct pool *pool;
-    struct planes in[CHAIN_STAGES], out[CHAIN_STAGES];   /* of each segment */
-    real *hidden[CHAIN_STAGES];         /* of each stage within a segment; NULL: not kept */
-    struct chain_units units[CHAIN_STAGES];              /* of each segment */
+    struct planes in[CHAIN_STAGES], out[CHAIN_STAGES]; /* of each segment */
+    real *hidden[CHAIN_STAGES];             /* of each stage within a segment; NULL: not kept */
+    struct chain_units units[CHAIN_STAGES]; /* of each segment */
     real *halos;
-    char *work;                         /* of each worker */
+    char *work; /* of each worker */
     size_t work_size;
-    int segment;                        /* now running */
+    int segment; /* now running */
 };
 void NAME(chain_carve_forward)(struct chain_forward *, struct chain *, struct carve *, int threads);
 void NAME(chain_run_forward)(struct chain_forward *, int segment);
@@ -155,19 +161,20 @@ void NAME(chain_run_forward)(struct chain_forward *, int segment);
 struct chain_backward {
     struct chain *chain;
     struct pool *pool;
-    struct chain_forward again;         /* what must be computed again */
-    struct planes x, dy, dx;            /* data NULL: not needed, unwanted */
-    const real *hidden[CHAIN_STAGES];   /* of each stage but the last; NULL: computed again */
-    real *planar[CHAIN_STAGES];         /* room for planes between segments that are computed again */
-    real *d_planar[CHAIN_STAGES];       /* and for their gradients */
-    struct planes in[CHAIN_STAGES], d_out[CHAIN_STAGES], d_in[CHAIN_STAGES];   /* of each segment */
-    struct chain_units units;           /* the same for all segments */
+    struct chain_forward again;       /* what must be computed again */
+    struct planes x, dy, dx;          /* data NULL: not needed, unwanted */
+    const real *hidden[CHAIN_STAGES]; /* of each stage but the last; NULL: computed again */
+    real *planar[CHAIN_STAGES];       /* room for planes between segments that are computed again */
+    real *d_planar[CHAIN_STAGES];     /* and for their gradients */
+    struct planes in[CHAIN_STAGES], d_out[CHAIN_STAGES], d_in[CHAIN_STAGES]; /* of each segment */
+    struct chain_units units; /* the same for all segments */
     real *halos;
     char *work;
     size_t work_size;
     int segment, want_dx;
 };
 /* hidden, want_dw, want_db, want_dx are set; carves everything. */
-void NAME(chain_carve_backward)(struct chain_backward *, struct chain *, struct carve *, int threads);
+void NAME(chain_carve_backward)(struct chain_backward *, struct chain *, struct carve *,
+                                int threads);
 void NAME(chain_run_backward)(struct chain_backward *, const struct tensor *out);
 #endif

@@ -1,10 +1,11 @@
-/* chain_plan.c - how a chain is cut: stages into segments, pixels into tiles, tiles into units. Depends on
- * shapes alone, the same for CHAIN and CHAIN_VJP, because hidden buffers go from one to the other. */
+/* chain_plan.c - how a chain is cut: stages into segments, pixels into tiles, tiles into units.
+ * Depends on shapes alone, the same for CHAIN and CHAIN_VJP, because hidden buffers go from one to
+ * the other. */
 #include <assert.h>
 #include <string.h>
 #include "chain.h"
 
-#define TILE_BYTES (512 * 1024)         /* of the largest operand: about half a second-level cache */
+#define TILE_BYTES (512 * 1024) /* of the largest operand: about half a second-level cache */
 
 void NAME(chain_begin)(struct chain *c, const struct tensor *x)
 {
@@ -18,8 +19,8 @@ void NAME(chain_begin)(struct chain *c, const struct tensor *x)
     c->pixels = c->images * c->plane;
 }
 
-struct chain_stage *NAME(chain_add)(struct chain *c, const struct tensor *w, int64_t out, int64_t kh,
-                                    int64_t kw, int edge)
+struct chain_stage *NAME(chain_add)(struct chain *c, const struct tensor *w, int64_t out,
+                                    int64_t kh, int64_t kw, int edge)
 {
     assert(c->n_stages < CHAIN_STAGES);
     const int64_t in = c->n_stages ? c->stage[c->n_stages - 1].out : c->channels;
@@ -47,9 +48,9 @@ static void cut_segments(struct chain *c)
             end++;
         }
         struct chain_stage *s = &c->stage[i];
-        s->kind = s->taps == 1                        ? STAGE_POINT
+        s->kind = s->taps == 1                     ? STAGE_POINT
                   : end == i + 1 && s->out < s->in ? STAGE_SCATTER
-                                                      : STAGE_GATHER;
+                                                   : STAGE_GATHER;
         i = end;
     }
     c->first[c->n_segments] = c->n_stages;
@@ -66,8 +67,8 @@ void NAME(chain_end)(struct chain *c)
         largest = max_int(largest, max_int(s->rows, s->depth));
     }
     c->tile = TILE_MAX;
-    while (c->tile > PANEL && (c->tile / 2 >= c->pixels ||
-                               c->tile * largest * (int64_t)sizeof(real) > TILE_BYTES))
+    while (c->tile > PANEL &&
+           (c->tile / 2 >= c->pixels || c->tile * largest * (int64_t)sizeof(real) > TILE_BYTES))
         c->tile /= 2;
     c->tiles = divide_up(c->pixels, c->tile);
 }
@@ -88,7 +89,8 @@ void NAME(chain_of_step)(struct chain *c, const struct step *step)
 }
 
 /* A unit is longer than twice the reach, so that only neighbours meet. */
-struct chain_units NAME(chain_units)(const struct chain *c, int64_t reach, int64_t pixels, int64_t most)
+struct chain_units NAME(chain_units)(const struct chain *c, int64_t reach, int64_t pixels,
+                                     int64_t most)
 {
     struct chain_units u = { .tiles = c->tiles, .reach = reach };
     int64_t least = max_int(divide_up(pixels, c->tile), divide_up(2 * reach, c->tile) + 1);

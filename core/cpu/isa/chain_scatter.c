@@ -1,21 +1,34 @@
-/* chain_scatter.c - the end of a segment: sums around the pixels of each unit become planes. Units whose
- * border lies within an image have given each other sums; these are added when all are done. */
+/* chain_scatter.c - the end of a segment: sums around the pixels of each unit become planes. Units
+ * whose border lies within an image have given each other sums; these are added when all are done.
+ */
 #include <string.h>
 #include "chain.h"
 #include "real_math.h"
 
 void NAME(activate)(real *x, int64_t n, int act)
 {
-    if (act == GLOW_ACT_RELU) { INDEPENDENT for (int64_t i = 0; i < n; i++) x[i] = x[i] < 0 ? 0 : x[i]; }
-    if (act == GLOW_ACT_TANH) { INDEPENDENT for (int64_t i = 0; i < n; i++) x[i] = real_tanh(x[i]); }
-    if (act == GLOW_ACT_SIGMOID) { INDEPENDENT for (int64_t i = 0; i < n; i++) x[i] = real_sigmoid(x[i]); }
+    if (act == GLOW_ACT_RELU) {
+        INDEPENDENT for (int64_t i = 0; i < n; i++) x[i] = x[i] < 0 ? 0 : x[i];
+    }
+    if (act == GLOW_ACT_TANH) {
+        INDEPENDENT for (int64_t i = 0; i < n; i++) x[i] = real_tanh(x[i]);
+    }
+    if (act == GLOW_ACT_SIGMOID) {
+        INDEPENDENT for (int64_t i = 0; i < n; i++) x[i] = real_sigmoid(x[i]);
+    }
 }
 
 void NAME(activate_vjp)(real *d, const real *h, int64_t n, int act)
 {
-    if (act == GLOW_ACT_RELU) { INDEPENDENT for (int64_t i = 0; i < n; i++) d[i] = h[i] > 0 ? d[i] : 0; }
-    if (act == GLOW_ACT_TANH) { INDEPENDENT for (int64_t i = 0; i < n; i++) d[i] *= 1 - h[i] * h[i]; }
-    if (act == GLOW_ACT_SIGMOID) { INDEPENDENT for (int64_t i = 0; i < n; i++) d[i] *= h[i] - h[i] * h[i]; }
+    if (act == GLOW_ACT_RELU) {
+        INDEPENDENT for (int64_t i = 0; i < n; i++) d[i] = h[i] > 0 ? d[i] : 0;
+    }
+    if (act == GLOW_ACT_TANH) {
+        INDEPENDENT for (int64_t i = 0; i < n; i++) d[i] *= 1 - h[i] * h[i];
+    }
+    if (act == GLOW_ACT_SIGMOID) {
+        INDEPENDENT for (int64_t i = 0; i < n; i++) d[i] *= h[i] - h[i] * h[i];
+    }
 }
 
 /* Whether a unit begins in the middle of an image that the unit before it scatters into. */
@@ -89,15 +102,18 @@ static void add_halo(const struct chain *c, const struct chain_output *o, int64_
     }
 }
 
-struct late { const struct chain *chain; const struct chain_output *o; };
+struct late {
+    const struct chain *chain;
+    const struct chain_output *o;
+};
 static void activate_image(void *arg, int64_t task, int worker)
 {
     const struct late *l = arg;
     const struct planes *to = &l->o->to;
     (void)worker;
     for (int64_t ch = 0; ch < l->o->channels; ch++)
-        NAME(activate)(to->data + task * to->batch_stride + ch * to->channel_stride,
-                       l->chain->plane, l->o->act);
+        NAME(activate)
+        (to->data + task * to->batch_stride + ch * to->channel_stride, l->chain->plane, l->o->act);
 }
 
 void NAME(chain_finish)(const struct chain *c, const struct chain_units *u, struct pool *pool,

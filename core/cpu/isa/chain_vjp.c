@@ -1,19 +1,19 @@
-/* chain_vjp.c - conv_chain backward, tile by tile: im2col of dy, then for each stage from the last to the
- * first dW += D H^T and D' = (W^T D) act'(H), and col2im of what reaches the input. */
+/* chain_vjp.c - conv_chain backward, tile by tile: im2col of dy, then for each stage from the last
+ * to the first dW += D H^T and D' = (W^T D) act'(H), and col2im of what reaches the input. */
 #include <string.h>
 #include "chain.h"
 
-#define BACKWARD_PIXELS 512             /* at least, in a unit */
-#define BACKWARD_UNITS 16               /* at most: each has its own gradients of weights */
+#define BACKWARD_PIXELS 512 /* at least, in a unit */
+#define BACKWARD_UNITS  16  /* at most: each has its own gradients of weights */
 
 /* What one worker needs. */
 struct work {
     struct tile *tile;
-    real *input;                        /* (depth of the first stage, tile) */
-    real *hidden[CHAIN_STAGES];         /* (width, tile), for activations that are computed again */
-    real *d[2];                         /* (rows, tile): gradients, of a stage's result and its operand */
-    real *turned;                       /* a transposed operand */
-    real *sums;                         /* (in, pitch) */
+    real *input;                /* (depth of the first stage, tile) */
+    real *hidden[CHAIN_STAGES]; /* (width, tile), for activations that are computed again */
+    real *d[2];                 /* (rows, tile): gradients, of a stage's result and its operand */
+    real *turned;               /* a transposed operand */
+    real *sums;                 /* (in, pitch) */
 };
 
 static struct window input_window(const struct chain_stage *s)
@@ -92,7 +92,7 @@ void NAME(chain_carve_backward)(struct chain_backward *b, struct chain *c, struc
     struct carve one = { NULL, 0 };
     carve_work(b, &one);
     b->work_size = one.used;
-    b->work = CARVE(room, char, (int64_t)b->work_size * threads);
+    b->work = CARVE(room, char, (int64_t)b->work_size *threads);
 }
 
 /* The activations of the tile, kept or computed again. */
@@ -108,11 +108,19 @@ static void find_hidden(const struct chain_backward *b, const struct work *w, in
             hidden[i] = b->hidden[i] + tile * chain_tile_size(c, s->out);
         } else {
             const struct product p = {
-                .rows = s->rows, .columns = w->tile->count, .depth = s->depth,
-                .a = s->forward, .a_panel = s->forward_panel,
-                .b = operand, .b_stride = PANEL, .b_panel = s->depth * PANEL,
-                .c = w->hidden[i], .c_stride = PANEL, .c_panel = s->rows * PANEL,
-                .bias = s->bias, .relu = s->act == GLOW_ACT_RELU,
+                .rows = s->rows,
+                .columns = w->tile->count,
+                .depth = s->depth,
+                .a = s->forward,
+                .a_panel = s->forward_panel,
+                .b = operand,
+                .b_stride = PANEL,
+                .b_panel = s->depth * PANEL,
+                .c = w->hidden[i],
+                .c_stride = PANEL,
+                .c_panel = s->rows * PANEL,
+                .bias = s->bias,
+                .relu = s->act == GLOW_ACT_RELU,
             };
             NAME(product)(&p);
             if (s->act > GLOW_ACT_RELU)
@@ -145,10 +153,17 @@ static void add_dw(const struct chain *c, const struct chain_stage *s, const str
     const real *left = s->dw_turned ? operand : d, *right = s->dw_turned ? d : operand;
     NAME(transpose_panels)(w->turned, c->tile * PANEL, right, columns, w->tile->count);
     const struct product p = {
-        .rows = rows, .columns = columns, .depth = w->tile->count,
-        .a = left, .a_panel = rows * PANEL,
-        .b = w->turned, .b_stride = PANEL, .b_panel = c->tile * PANEL,
-        .c = s->dw + shift, .c_stride = PANEL, .c_panel = rows * PANEL,
+        .rows = rows,
+        .columns = columns,
+        .depth = w->tile->count,
+        .a = left,
+        .a_panel = rows * PANEL,
+        .b = w->turned,
+        .b_stride = PANEL,
+        .b_panel = c->tile * PANEL,
+        .c = s->dw + shift,
+        .c_stride = PANEL,
+        .c_panel = rows * PANEL,
         .add = add,
     };
     NAME(product)(&p);
@@ -162,10 +177,16 @@ static void pull_back(const struct chain *c, const struct chain_stage *s, const 
     real *db = before->db ? before->db + shift : NULL;
     const int plain = before->act <= GLOW_ACT_RELU;
     const struct product p = {
-        .rows = s->in, .columns = t->count, .depth = s->rows,
+        .rows = s->in,
+        .columns = t->count,
+        .depth = s->rows,
         .a = s->backward,
-        .b = d, .b_stride = PANEL, .b_panel = s->rows * PANEL,
-        .c = to, .c_stride = PANEL, .c_panel = s->in * PANEL,
+        .b = d,
+        .b_stride = PANEL,
+        .b_panel = s->rows * PANEL,
+        .c = to,
+        .c_stride = PANEL,
+        .c_panel = s->in * PANEL,
         .mask = before->act == GLOW_ACT_RELU ? hidden : NULL,
         .sums = plain ? db : NULL,
     };
@@ -183,19 +204,24 @@ static void reach_input(const struct chain *c, const struct chain_stage *s, cons
     const struct window look = { s->in, s->kh, s->kw, 1, 0 };
     const int64_t rows = scatters ? s->in * s->taps : s->in;
     const struct product p = {
-        .rows = rows, .columns = w->tile->count, .depth = s->rows,
+        .rows = rows,
+        .columns = w->tile->count,
+        .depth = s->rows,
         .a = s->backward,
-        .b = d, .b_stride = PANEL, .b_panel = s->rows * PANEL,
+        .b = d,
+        .b_stride = PANEL,
+        .b_panel = s->rows * PANEL,
         .c = scatters ? spare : sums,
-        .c_stride = scatters ? PANEL : pitch, .c_panel = scatters ? rows * PANEL : PANEL,
+        .c_stride = scatters ? PANEL : pitch,
+        .c_panel = scatters ? rows * PANEL : PANEL,
     };
     (void)c;
     NAME(product)(&p);
     if (scatters) NAME(col2im)(w->tile, &look, spare, sums, pitch);
 }
 
-static void run_tile(const struct chain_backward *b, const struct work *w, int64_t tile, int is_first,
-                     int64_t shift, real *sums)
+static void run_tile(const struct chain_backward *b, const struct work *w, int64_t tile,
+                     int is_first, int64_t shift, real *sums)
 {
     const struct chain *c = b->chain;
     const int first = c->first[b->segment], last = chain_last(c, b->segment);
@@ -204,15 +230,16 @@ static void run_tile(const struct chain_backward *b, const struct work *w, int64
     const real *hidden[CHAIN_STAGES];
     real *d = w->d[0], *spare = w->d[1];
 
-    NAME(tile_set)(w->tile, tile * c->tile, min_int(c->tile, c->pixels - tile * c->tile), c->height,
-                   c->width);
+    NAME(tile_set)
+    (w->tile, tile * c->tile, min_int(c->tile, c->pixels - tile * c->tile), c->height, c->width);
     if (begin->want_dw || computes_again(b, b->segment))
         NAME(im2col)(w->tile, &in, &b->in[b->segment], w->input);
     find_hidden(b, w, tile, hidden);
     NAME(im2col)(w->tile, &out, &b->d_out[b->segment], d);
     if (end->db) {
         const int64_t taps = window_taps(&out);
-        add_totals(c, d + taps / 2 * PANEL, end->rows, taps, w->tile->count, end->db + shift, end->out);
+        add_totals(c, d + taps / 2 * PANEL, end->rows, taps, w->tile->count, end->db + shift,
+                   end->out);
     }
     if (end->dedge) {
         const struct window edge = output_window(end, 1);
@@ -283,15 +310,16 @@ static void planar_image(void *arg, int64_t image, int worker)
     (void)worker;
     for (int64_t ch = 0; ch < p->channels; ch++) {
         real *to = p->to + (image * p->channels + ch) * n;
-        const real *from = p->from.data + image * p->from.batch_stride + ch * p->from.channel_stride;
+        const real *from =
+            p->from.data + image * p->from.batch_stride + ch * p->from.channel_stride;
         if (from != to) memcpy(to, from, (size_t)n * sizeof(real));
-        NAME(activate_vjp)(to, p->h.data + image * p->h.batch_stride + ch * p->h.channel_stride, n,
-                           p->act);
+        NAME(activate_vjp)
+        (to, p->h.data + image * p->h.batch_stride + ch * p->h.channel_stride, n, p->act);
     }
 }
 
-/* Planes between segments, kept or computed again, and the result of the last where its activation needs
- * it. */
+/* Planes between segments, kept or computed again, and the result of the last where its activation
+ * needs it. */
 static void find_planes(struct chain_backward *b, struct planes *result)
 {
     struct chain *c = b->chain;
@@ -327,7 +355,11 @@ void NAME(chain_run_backward)(struct chain_backward *b, const struct tensor *out
     find_planes(b, &result);
     b->d_out[n - 1] = b->dy;
     if (c->stage[c->n_stages - 1].act) {
-        struct planar_task p = { c, b->dy, result, b->d_planar[n - 1], c->stage[c->n_stages - 1].out,
+        struct planar_task p = { c,
+                                 b->dy,
+                                 result,
+                                 b->d_planar[n - 1],
+                                 c->stage[c->n_stages - 1].out,
                                  c->stage[c->n_stages - 1].act };
         pool_run(b->pool, c->images, planar_image, &p);
         b->d_out[n - 1] = planes_dense(c, p.to, p.channels);

@@ -1,12 +1,12 @@
-/* chain_weights.c - weights of a chain into operands of products, and gradients back. An activation-free
- * scale per output channel is folded: W' = W e, b' = b e with e = exp(logscale logs). Then
- *   dW = dW' e,  db = db' e,  dlogs_o = logscale (sum_k W'_ok dW'_ok + b'_o db'_o). */
+/* chain_weights.c - weights of a chain into operands of products, and gradients back. An
+ * activation-free scale per output channel is folded: W' = W e, b' = b e with e = exp(logscale
+ * logs). Then dW = dW' e,  db = db' e,  dlogs_o = logscale (sum_k W'_ok dW'_ok + b'_o db'_o). */
 #include <string.h>
 #include "chain.h"
 #include "real_math.h"
 
 #define OUTPUTS_PER_TASK 16
-#define SUM_PER_TASK 4096
+#define SUM_PER_TASK     4096
 
 /* The stage as (rows, depth), scaled. */
 static struct matrix weights_of(const struct chain_stage *s)
@@ -39,11 +39,11 @@ void NAME(chain_carve_weights)(struct chain *c, struct carve *room, int forward,
         struct chain_stage *s = &c->stage[i];
         s->scale = CARVE(room, real, s->out);
         s->bias = CARVE(room, real, s->out);
-        s->edge_weight =
-            forward && has_edge_weight(s) ? CARVE(room, real, s->out * s->taps) : NULL;
+        s->edge_weight = forward && has_edge_weight(s) ? CARVE(room, real, s->out * s->taps) : NULL;
         /* The odd distance keeps the panels of one block of rows apart in the cache. */
         s->forward_panel = (s->rows + BLOCK_ROWS) * PANEL;
-        s->forward = forward ? CARVE(room, real, divide_up(s->depth, PANEL) * s->forward_panel) : NULL;
+        s->forward =
+            forward ? CARVE(room, real, divide_up(s->depth, PANEL) * s->forward_panel) : NULL;
         s->backward = backward ? CARVE(room, real, s->depth * s->rows) : NULL;
     }
 }
@@ -82,8 +82,8 @@ static void pack_task(void *arg, int64_t task, int worker)
         if (task < forward_tasks(s)) {
             const struct matrix m = weights_of(s);
             const int64_t first = task * pack_rows(s);
-            NAME(pack_panels)(s->forward, s->forward_panel, &m, first,
-                              min_int(pack_rows(s), s->rows - first));
+            NAME(pack_panels)
+            (s->forward, s->forward_panel, &m, first, min_int(pack_rows(s), s->rows - first));
             return;
         }
         task -= forward_tasks(s);
@@ -106,8 +106,8 @@ void NAME(chain_pack)(struct chain *c, struct pool *pool)
     pool_run(pool, tasks, pack_task, c);
 }
 
-/* Which of the two operands of dW is transposed: the one that costs less, the transposition itself and
- * the columns of the last vector that are computed for nothing taken together. */
+/* Which of the two operands of dW is transposed: the one that costs less, the transposition itself
+ * and the columns of the last vector that are computed for nothing taken together. */
 static int turned(const struct chain_stage *s)
 {
     const int64_t plain = s->rows * divide_up(s->depth, LANES) + s->depth / 2;
@@ -163,10 +163,13 @@ static real lanes_sum(const real *x)
 }
 
 /* What an output channel's gradients are written to. */
-struct outputs { const struct chain *chain; const struct tensor *out; };
+struct outputs {
+    const struct chain *chain;
+    const struct tensor *out;
+};
 
-/* The gradients of a row of the stage's matrix: scaled into dw (step apart), and times w summed; either
- * may be NULL. */
+/* The gradients of a row of the stage's matrix: scaled into dw (step apart), and times w summed;
+ * either may be NULL. */
 static double unpack_row(const struct chain_stage *s, int64_t row, const real *w, real *dw,
                          int64_t step, real scale)
 {
@@ -174,9 +177,8 @@ static double unpack_row(const struct chain_stage *s, int64_t row, const real *w
     const int64_t n = s->depth;
     for (int64_t c = 0; c < n; c += PANEL) {
         const int64_t width = min_int(PANEL, n - c);
-        const real *from = s->dw_turned
-                               ? s->dw + row / PANEL * n * PANEL + c * PANEL + row % PANEL
-                               : s->dw + c / PANEL * s->rows * PANEL + row * PANEL;
+        const real *from = s->dw_turned ? s->dw + row / PANEL * n * PANEL + c * PANEL + row % PANEL
+                                        : s->dw + c / PANEL * s->rows * PANEL + row * PANEL;
         const int64_t from_step = s->dw_turned ? PANEL : 1;
         real part = 0;
         if (w)
@@ -235,8 +237,7 @@ void NAME(chain_unpack)(struct chain *c, struct pool *pool, const struct tensor 
 {
     struct outputs u = { c, out };
     int64_t tasks = 0;
-    for (int i = 0; i < c->n_stages; i++)
-        tasks += divide_up(c->stage[i].out, OUTPUTS_PER_TASK);
+    for (int i = 0; i < c->n_stages; i++) tasks += divide_up(c->stage[i].out, OUTPUTS_PER_TASK);
     if (c->gradient_units > 1)
         pool_run(pool, divide_up(c->gradient_size, SUM_PER_TASK), sum_units, c);
     pool_run(pool, tasks, unpack_task, &u);

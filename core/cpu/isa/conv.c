@@ -53,7 +53,8 @@ static void dx_of(struct chain *c, struct chain_backward *b, const struct step *
     b->dx = planes_of(&step->out[0]);
 }
 
-/* dw from x and dy. The weights themselves play no part: dw lends their shape, and is overwritten last. */
+/* dw from x and dy. The weights themselves play no part: dw lends their shape, and is overwritten
+ * last. */
 static void dw_of(struct chain *c, struct chain_backward *b, const struct step *step)
 {
     const struct tensor *dw = &step->out[0];

@@ -1,41 +1,41 @@
-/* gemm.h - matrix products by one thread on matrices in panels: what every product of the CPU backend
- * stands on, so that no shape falls off a cliff.
+/* gemm.h - matrix products by one thread on matrices in panels: what every product of the CPU
+ * backend stands on, so that no shape falls off a cliff.
  *
  * A panel matrix (rows, columns) is cut into panels of PANEL columns; element (r,c) lies at
- * [c / PANEL][r][c % PANEL]. A panel is two vectors wide: a kernel keeps BLOCK_ROWS x PANEL elements of
- * the result in registers, loads a row of two vectors of B, and multiplies it with one number of A
- * after the other. */
+ * [c / PANEL][r][c % PANEL]. A panel is two vectors wide: a kernel keeps BLOCK_ROWS x PANEL
+ * elements of the result in registers, loads a row of two vectors of B, and multiplies it with one
+ * number of A after the other. */
 #ifndef CORE_CPU_ISA_GEMM_H
 #define CORE_CPU_ISA_GEMM_H
 #include "../isa.h"
 
 #define PANEL (2 * LANES)
 #if VEC_REGISTERS == 32
-#define BLOCK_ROWS 14                   /* 28 sums, 2 vectors of B and one number of A */
+#define BLOCK_ROWS 14 /* 28 sums, 2 vectors of B and one number of A */
 #else
-#define BLOCK_ROWS 6                    /* 12 sums */
+#define BLOCK_ROWS 6 /* 12 sums */
 #endif
 
 /* C = A B, or C += A B, where C is (rows, columns). */
 struct product {
     int64_t rows, columns, depth;
-    /* A panel matrix (rows, depth) whose panels lie a_panel elements apart; or, when a_panel is 0, what
-     * pack_blocks makes. */
+    /* A panel matrix (rows, depth) whose panels lie a_panel elements apart; or, when a_panel is 0,
+     * what pack_blocks makes. */
     const real *a;
     int64_t a_panel;
-    /* Panels (depth, PANEL) lie b_panel apart, their rows b_stride. Whole vectors are loaded: what lies
-     * behind the last column is read and never shows in the result. */
+    /* Panels (depth, PANEL) lie b_panel apart, their rows b_stride. Whole vectors are loaded: what
+     * lies behind the last column is read and never shows in the result. */
     const real *b;
     int64_t b_stride, b_panel;
-    real *c;                            /* the same for C */
+    real *c; /* the same for C */
     int64_t c_stride, c_panel;
-    int exact;                          /* nothing is written behind the last column */
-    int add;                            /* C += */
+    int exact; /* nothing is written behind the last column */
+    int add;   /* C += */
     /* What is done to C on the way, in this order; NULL and 0: nothing. */
-    const real *bias;                   /* C[r][...] += bias[r]; not together with add */
-    int relu;                           /* C = max(C, 0) */
-    const real *mask;                   /* C = 0 where mask <= 0; laid out like C; not with exact */
-    real *sums;                         /* (rows, LANES): sums[r] += vectors of C[r]; not with exact */
+    const real *bias; /* C[r][...] += bias[r]; not together with add */
+    int relu;         /* C = max(C, 0) */
+    const real *mask; /* C = 0 where mask <= 0; laid out like C; not with exact */
+    real *sums;       /* (rows, LANES): sums[r] += vectors of C[r]; not with exact */
 };
 
 void NAME(product)(const struct product *);
@@ -69,19 +69,24 @@ ALWAYS_INLINE int64_t block_first(int64_t rows, int64_t block)
 }
 
 /* Rows first .. first+n-1 of m into a panel matrix whose panels lie `panel` elements apart. */
-void NAME(pack_panels)(real *panels, int64_t panel, const struct matrix *m, int64_t first, int64_t n);
-/* The transpose of m as operand A in blocks, (columns, rows) = blocks[block][rows][rows of the block]:
- * block number `block` of block_count(m->columns). The whole has columns * rows elements, and LANES
- * behind them may be written. */
+void NAME(pack_panels)(real *panels, int64_t panel, const struct matrix *m, int64_t first,
+                       int64_t n);
+/* The transpose of m as operand A in blocks, (columns, rows) = blocks[block][rows][rows of the
+ * block]: block number `block` of block_count(m->columns). The whole has columns * rows elements,
+ * and LANES behind them may be written. */
 void NAME(pack_blocks)(real *blocks, const struct matrix *m, int64_t block);
-/* The transpose of a panel matrix (rows, columns) as a panel matrix with `columns` rows, rounded up to
- * LANES, whose panels lie `to_panel` apart. Columns behind the last are 0 up to the next vector. */
+/* The transpose of a panel matrix (rows, columns) as a panel matrix with `columns` rows, rounded up
+ * to LANES, whose panels lie `to_panel` apart. Columns behind the last are 0 up to the next vector.
+ */
 void NAME(transpose_panels)(real *to, int64_t to_panel, const real *from, int64_t rows,
                             int64_t columns);
 
 /* Hands out pieces of a scratch buffer; with base NULL it only counts. Pieces start at 64 bytes and
  * have a vector to spare before and behind. */
-struct carve { char *base; size_t used; };
+struct carve {
+    char *base;
+    size_t used;
+};
 ALWAYS_INLINE void *carve(struct carve *c, int64_t bytes)
 {
     size_t at = c->used + 64;

@@ -3,31 +3,31 @@
 #include "gemm.h"
 
 /* The first and second half of a and b interleaved: a0 b0 a1 b1 ... */
-#define LANE_COUNT (VEC_BYTES * 8 / REAL_BITS)      /* LANES, for the preprocessor */
+#define LANE_COUNT (VEC_BYTES * 8 / REAL_BITS) /* LANES, for the preprocessor */
 #if LANE_COUNT == 16
-#define LOW_HALF 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define LOW_HALF  0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
 #define HIGH_HALF 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
 #elif LANE_COUNT == 8
-#define LOW_HALF 0, 8, 1, 9, 2, 10, 3, 11
+#define LOW_HALF  0, 8, 1, 9, 2, 10, 3, 11
 #define HIGH_HALF 4, 12, 5, 13, 6, 14, 7, 15
 #elif LANE_COUNT == 4
-#define LOW_HALF 0, 4, 1, 5
+#define LOW_HALF  0, 4, 1, 5
 #define HIGH_HALF 2, 6, 3, 7
 #else
-#define LOW_HALF 0, 2
+#define LOW_HALF  0, 2
 #define HIGH_HALF 1, 3
 #endif
 #if defined(__clang__)
 #define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
-#define UNROLL _Pragma("clang loop unroll(full)")
+#define UNROLL             _Pragma("clang loop unroll(full)")
 #else
 #define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (vec_int){ __VA_ARGS__ })
-#define UNROLL _Pragma("GCC unroll 16")
+#define UNROLL             _Pragma("GCC unroll 16")
 #endif
 
-/* Transposes LANES x LANES numbers. The number of a row and the lane in it are one index; interleaving
- * row i with row i + LANES/2 turns that index by one bit, and after log2(LANES) turns they have changed
- * places. */
+/* Transposes LANES x LANES numbers. The number of a row and the lane in it are one index;
+ * interleaving row i with row i + LANES/2 turns that index by one bit, and after log2(LANES) turns
+ * they have changed places. */
 ALWAYS_INLINE void transpose(vec x[LANES])
 {
     vec y[LANES];
@@ -66,7 +66,8 @@ ALWAYS_INLINE const real *row_of(const struct matrix *m, int64_t r)
     return m->data + r / m->group * m->group_stride + r % m->group * m->row_stride;
 }
 
-/* Panels of a matrix whose rows are contiguous in the other direction, as of a transposed operand. */
+/* Panels of a matrix whose rows are contiguous in the other direction, as of a transposed operand.
+ */
 static void pack_down(real *panels, int64_t panel, const struct matrix *m, int64_t first, int64_t n)
 {
     for (int64_t c = 0; c < m->columns; c++) {
@@ -76,7 +77,8 @@ static void pack_down(real *panels, int64_t panel, const struct matrix *m, int64
     }
 }
 
-void NAME(pack_panels)(real *panels, int64_t panel, const struct matrix *m, int64_t first, int64_t n)
+void NAME(pack_panels)(real *panels, int64_t panel, const struct matrix *m, int64_t first,
+                       int64_t n)
 {
     if (m->group == 1 && m->group_stride == 1 && m->column_stride != 1 && !m->scale) {
         pack_down(panels, panel, m, first, n);

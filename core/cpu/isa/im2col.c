@@ -1,8 +1,9 @@
-/* im2col.c - a tap is a shift of the numbering of pixels: what the pixels of a vector see through it are
- * LANES numbers in a row, some of which lie in the next row of the image or outside, and are masked.
+/* im2col.c - a tap is a shift of the numbering of pixels: what the pixels of a vector see through
+ * it are LANES numbers in a row, some of which lie in the next row of the image or outside, and are
+ * masked.
  *
- * A vector is loaded only if at least one of its lanes lies in the plane, so that less than a vector is
- * read before or behind it. */
+ * A vector is loaded only if at least one of its lanes lies in the plane, so that less than a
+ * vector is read before or behind it. */
 #include "im2col.h"
 
 void NAME(tile_set)(struct tile *t, int64_t first, int64_t count, int64_t height, int64_t width)
@@ -129,8 +130,7 @@ void NAME(edge_add)(const struct tile *t, const struct window *w, const real *we
                 is_pixel(t, at) & ~inside(t, at, tap_dy(w, tap), tap_dx(w, tap));
             for (int64_t c = 0; c < w->channels; c++) {
                 real *out = sums + c * pitch + at;
-                vec_store(out,
-                          vec_load(out) + masked(outside, vec_splat(weight[c * taps + tap])));
+                vec_store(out, vec_load(out) + masked(outside, vec_splat(weight[c * taps + tap])));
             }
         }
 }
@@ -146,7 +146,8 @@ void NAME(edge_totals)(const struct tile *t, const struct window *w, const real 
             const real *in = panels + at / PANEL * rows * PANEL + taps / 2 * PANEL + at % PANEL;
             for (int64_t c = 0; c < w->channels; c++) {
                 real *total = totals + (c * taps + tap) * LANES;
-                vec_store(total, vec_load(total) + masked(outside, vec_load(in + c * taps * PANEL)));
+                vec_store(total,
+                          vec_load(total) + masked(outside, vec_load(in + c * taps * PANEL)));
             }
         }
 }

@@ -1,12 +1,12 @@
-/* matmul.c - products of matrices in memory: MATMUL with any strides and broadcast leading axes, and
- * MATC, y = W x at each position, with its gradient. Images are used where they lie, a vector of pixels
- * at a time; rows (N,C) are an ordinary product. */
+/* matmul.c - products of matrices in memory: MATMUL with any strides and broadcast leading axes,
+ * and MATC, y = W x at each position, with its gradient. Images are used where they lie, a vector
+ * of pixels at a time; rows (N,C) are an ordinary product. */
 #include "chain.h"
 
 enum {
-    CHUNK = 256,                        /* rows and columns of C in a task */
-    DEPTH = 512,                        /* of what is packed at a time */
-    IMAGE_PIXELS = 512                  /* of MATC, in a task */
+    CHUNK = 256,       /* rows and columns of C in a task */
+    DEPTH = 512,       /* of what is packed at a time */
+    IMAGE_PIXELS = 512 /* of MATC, in a task */
 };
 
 /* C = A B, C row after row. Element (i,k) of A is a[i a_row + k a_column], and so on. */
@@ -56,9 +56,13 @@ static void multiply_chunk(void *arg, int64_t task, int worker)
     const real *a = m->a + row * m->a_row, *b = m->b + column * m->b_column;
     struct carve room = { m->work + (size_t)worker * work_size(m), 0 };
     struct product p = {
-        .rows = min_int(CHUNK, m->rows - row), .columns = min_int(CHUNK, m->columns - column),
-        .b_stride = PANEL, .c = m->c + (item * m->rows + row) * m->columns + column,
-        .c_stride = m->columns, .c_panel = PANEL, .exact = 1,
+        .rows = min_int(CHUNK, m->rows - row),
+        .columns = min_int(CHUNK, m->columns - column),
+        .b_stride = PANEL,
+        .c = m->c + (item * m->rows + row) * m->columns + column,
+        .c_stride = m->columns,
+        .c_panel = PANEL,
+        .exact = 1,
     };
     const int64_t depth = divide_up(min_int(m->depth, DEPTH), PANEL) * PANEL;
     real *a_room = CARVE(&room, real, depth * min_int(m->rows, CHUNK));
@@ -94,8 +98,8 @@ static void multiply_run(struct multiply *m, const struct step *step, struct run
     pool_run(engine_pool(run->engine), tasks, multiply_chunk, m);
 }
 
-/* The stride along axis i of a result of that rank; leading axes are aligned at the right, but the batch
- * axis with the batch axis. */
+/* The stride along axis i of a result of that rank; leading axes are aligned at the right, but the
+ * batch axis with the batch axis. */
 static int64_t leading_stride(const struct tensor *t, int rank, int i)
 {
     const int own = i == 0 ? 0 : i - (rank - t->rank);
@@ -108,10 +112,16 @@ static struct multiply matmul_of(const struct step *step)
     const struct tensor *a = &step->in[0], *b = &step->in[1], *c = &step->out[0];
     const int ta = step->ai[0] != 0, tb = step->ai[1] != 0;
     struct multiply m = {
-        .rows = c->dim[c->rank - 2], .columns = c->dim[c->rank - 1], .depth = a->dim[a->rank - 1 - ta],
-        .a = a->data, .b = b->data, .c = c->data,
-        .a_row = a->stride[a->rank - 2 + ta], .a_column = a->stride[a->rank - 1 - ta],
-        .b_row = b->stride[b->rank - 2 + tb], .b_column = b->stride[b->rank - 1 - tb],
+        .rows = c->dim[c->rank - 2],
+        .columns = c->dim[c->rank - 1],
+        .depth = a->dim[a->rank - 1 - ta],
+        .a = a->data,
+        .b = b->data,
+        .c = c->data,
+        .a_row = a->stride[a->rank - 2 + ta],
+        .a_column = a->stride[a->rank - 1 - ta],
+        .b_row = b->stride[b->rank - 2 + tb],
+        .b_column = b->stride[b->rank - 1 - tb],
         .n_axes = c->rank - 2,
     };
     for (int i = 0; i < m.n_axes; i++) {
@@ -122,7 +132,8 @@ static struct multiply matmul_of(const struct step *step)
     /* Leading axes along which B stays the same are more rows of A. */
     while (m.n_axes > 0) {
         const int i = m.n_axes - 1;
-        if (m.axis[i] > 1 && (m.b_axis[i] || (m.rows > 1 && m.a_axis[i] != m.rows * m.a_row))) break;
+        if (m.axis[i] > 1 && (m.b_axis[i] || (m.rows > 1 && m.a_axis[i] != m.rows * m.a_row)))
+            break;
         if (m.axis[i] > 1 && m.rows == 1) m.a_row = m.a_axis[i];
         m.rows *= m.axis[i];
         m.n_axes--;
@@ -157,10 +168,16 @@ static struct multiply rows_of(const struct step *step)
     const struct tensor *x = &step->in[0], *w = &step->in[1], *y = &step->out[0];
     const int64_t w_row = w->stride[1], w_column = w->stride[2];
     return (struct multiply){
-        .rows = x->dim[0], .columns = y->dim[1], .depth = x->dim[1],
-        .a = x->data, .b = w->data, .c = y->data,
-        .a_row = x->stride[0], .a_column = x->stride[1],
-        .b_row = step->ai[0] ? w_row : w_column, .b_column = step->ai[0] ? w_column : w_row,
+        .rows = x->dim[0],
+        .columns = y->dim[1],
+        .depth = x->dim[1],
+        .a = x->data,
+        .b = w->data,
+        .c = y->data,
+        .a_row = x->stride[0],
+        .a_column = x->stride[1],
+        .b_row = step->ai[0] ? w_row : w_column,
+        .b_column = step->ai[0] ? w_column : w_row,
     };
 }
 
@@ -168,7 +185,7 @@ static struct multiply rows_of(const struct step *step)
 struct images {
     struct planes x, y;
     int64_t n, plane, in, out;
-    int64_t images, chunks;             /* images in a task, or tasks in an image */
+    int64_t images, chunks; /* images in a task, or tasks in an image */
     const real *w;
     int64_t w_panel;
 };
@@ -178,9 +195,14 @@ static struct images images_of(const struct step *step)
     const struct tensor *x = &step->in[0], *y = &step->out[0];
     const int64_t plane = plane_of(x);
     return (struct images){
-        .x = planes_of(x), .y = planes_of(y),
-        .n = x->dim[0], .plane = plane, .in = x->dim[1], .out = y->dim[1],
-        .images = max_int(1, IMAGE_PIXELS / plane), .chunks = divide_up(plane, IMAGE_PIXELS),
+        .x = planes_of(x),
+        .y = planes_of(y),
+        .n = x->dim[0],
+        .plane = plane,
+        .in = x->dim[1],
+        .out = y->dim[1],
+        .images = max_int(1, IMAGE_PIXELS / plane),
+        .chunks = divide_up(plane, IMAGE_PIXELS),
         .w_panel = y->dim[1] * PANEL,
     };
 }
@@ -193,12 +215,18 @@ static void images_task(void *arg, int64_t task, int worker)
     (void)worker;
     for (int64_t i = first; i < end; i++) {
         const struct product p = {
-            .rows = m->out, .columns = min_int(IMAGE_PIXELS, m->plane - pixel), .depth = m->in,
-            .a = m->w, .a_panel = m->w_panel,
+            .rows = m->out,
+            .columns = min_int(IMAGE_PIXELS, m->plane - pixel),
+            .depth = m->in,
+            .a = m->w,
+            .a_panel = m->w_panel,
             .b = m->x.data + i * m->x.batch_stride + pixel,
-            .b_stride = m->x.channel_stride, .b_panel = PANEL,
+            .b_stride = m->x.channel_stride,
+            .b_panel = PANEL,
             .c = m->y.data + i * m->y.batch_stride + pixel,
-            .c_stride = m->y.channel_stride, .c_panel = PANEL, .exact = 1,
+            .c_stride = m->y.channel_stride,
+            .c_panel = PANEL,
+            .exact = 1,
         };
         NAME(product)(&p);
     }
@@ -236,10 +264,16 @@ static struct multiply dw_rows_of(const struct step *step)
 {
     const struct tensor *dy = &step->in[0], *x = &step->in[1];
     return (struct multiply){
-        .rows = dy->dim[1], .columns = x->dim[1], .depth = x->dim[0],
-        .a = dy->data, .b = x->data, .c = step->out[0].data,
-        .a_row = dy->stride[1], .a_column = dy->stride[0],
-        .b_row = x->stride[0], .b_column = x->stride[1],
+        .rows = dy->dim[1],
+        .columns = x->dim[1],
+        .depth = x->dim[0],
+        .a = dy->data,
+        .b = x->data,
+        .c = step->out[0].data,
+        .a_row = dy->stride[1],
+        .a_column = dy->stride[0],
+        .b_row = x->stride[0],
+        .b_column = x->stride[1],
     };
 }
 
