@@ -189,9 +189,10 @@ static const struct glow_type scalar_type = { GLOW_REAL, 1, 0, 0, { 0 } };
 /* out = attr[0] * in, and the number of samples into the scratch; the second output is unwanted. */
 static int32_t scale_kernel(const struct glow_kernel_call *call)
 {
-    if (call->size != sizeof *call || call->n_in != 2 || call->n_out != 2 || call->n_attr != 1)
+    if (call->size != sizeof *call || call->n_in != 3 || call->n_out != 2 || call->n_attr != 1)
         return GLOW_EINVAL;
-    if (call->in[0].type.dtype != GLOW_F64 || call->in[1].data || call->out[1].data)
+    if (call->in[0].type.dtype != GLOW_F64 || call->in[1].data || call->in[2].data ||
+        call->out[1].data)
         return GLOW_EINVAL;
     const double *x = call->in[0].data;
     double *y = call->out[0].data, *scratch = call->scratch;
@@ -202,7 +203,7 @@ static int32_t scale_kernel(const struct glow_kernel_call *call)
 }
 static int64_t scale_scratch(const struct glow_custom_infer *infer)
 {
-    return infer->n_in == 2 && infer->attr[0] == 3 ? 8 : -1;
+    return infer->n_in == 3 && infer->attr[0] == 3 ? 8 : -1;
 }
 static int32_t failing_kernel(const struct glow_kernel_call *call)
 {
@@ -214,11 +215,13 @@ START_TEST(plug_in_kernels)
 {
     double x[4] = { 1, 2, 3, 4 }, y[4] = { 0 }, attr = 3;
     struct glow_kernel kernel = { "cpu", GLOW_F64, 0, scale_kernel, scale_scratch };
-    struct glow_type types[4] = { scalar_type, { .rank = -1 }, scalar_type, scalar_type };
-    struct tensor in[2] = { { x, DT_F64, 1, { 4 }, { 1 } }, { .data = NULL } };
+    struct glow_type types[5] = {
+        scalar_type, { .rank = -1 }, { .rank = -1 }, scalar_type, scalar_type
+    };
+    struct tensor in[3] = { { x, DT_F64, 1, { 4 }, { 1 } }, { .data = NULL }, { .data = NULL } };
     struct tensor out[2] = { { y, DT_F64, 1, { 4 }, { 1 } }, { .data = NULL } };
     struct step step = { .op = OP_CUSTOM,
-                         .n_in = 2,
+                         .n_in = 3,
                          .n_out = 2,
                          .n_ad = 1,
                          .in = in,
