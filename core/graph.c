@@ -380,6 +380,7 @@ glow_status graph_rebuild(const struct graph *src, struct graph **out)
     if (status != GLOW_OK) goto out;
     TRY_OUT(graph_new(&g, src->model, src->backend, src->real, src->batch, src->phase));
     for (uint32_t i = 0; i < src->n_binds; i++) used[src->values[src->binds[i].value].node] = 1;
+    for (uint32_t i = 1; i < src->n_nodes; i++) used[i] |= src->nodes[i].op == OP_INPUT;
     for (uint32_t i = src->n_nodes - 1; i > 0; i--)
         for (uint32_t k = 0; used[i] && k < src->nodes[i].n_in; k++)
             if (src->nodes[i].in[k]) used[src->values[src->nodes[i].in[k]].node] = 1;

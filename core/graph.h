@@ -95,7 +95,7 @@ glow_status graph_bind(struct graph *, enum bind_kind, int32_t index, value_id);
 /* Forgets how often random slots were asked for: before each callback of an instance's layer. */
 void graph_reset_draws(struct graph *);
 /* The same graph, simplified: aliases vanish, so that what they hid from rewriting and hash-consing
- * becomes visible; what no bind needs is dropped. Binds keep their order. */
+ * becomes visible; what no bind needs is dropped, but for inputs. Binds keep their order. */
 glow_status graph_rebuild(const struct graph *, struct graph **out);
 
 /* Types. */

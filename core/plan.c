@@ -73,8 +73,10 @@ void plan_tensors(const struct graph *g, const struct plan *p, const struct node
 
 /* ---------------------------------------------------------------- lifetimes */
 
+/* Inputs are live in any case: whoever runs the program writes them. */
 static void mark_live(const struct graph *g, char *live)
 {
+    for (uint32_t i = 1; i < g->n_nodes; i++) live[i] = g->nodes[i].op == OP_INPUT;
     for (uint32_t i = 0; i < g->n_binds; i++) live[g->values[g->binds[i].value].node] = 1;
     for (uint32_t i = g->n_nodes - 1; i > 0; i--)
         for (uint32_t k = 0; live[i] && k < g->nodes[i].n_in; k++)
