@@ -19,7 +19,7 @@ enum {
 /* ---------------------------------------------------------------- folds of rows */
 
 #define SUM_LANES (VEC_BYTES / 8)
-typedef double sum_vec __attribute__((vector_size(VEC_BYTES)));
+typedef double sum_vec __attribute__((vector_size(VEC_BYTES), may_alias));
 typedef real sum_part
     __attribute__((vector_size(SUM_LANES * sizeof(real)), aligned(sizeof(real)), may_alias));
 
@@ -28,23 +28,20 @@ ALWAYS_INLINE sum_vec load_sum(const real *p)
     return __builtin_convertvector(*(const sum_part *)p, sum_vec);
 }
 
-static double sum_row(double sum, const real *a, int64_t n, int64_t stride)
+/* Rows fold into this many accumulators side by side; which element goes where, its place in the
+ * row decides. */
+enum { ROW_LANES = 4 * SUM_LANES };
+
+static void sum_row(double *lane, const real *a, int64_t n, int64_t stride)
 {
-    sum_vec s0 = { 0 }, s1 = { 0 }, s2 = { 0 }, s3 = { 0 };
+    sum_vec *sum = (sum_vec *)lane;
     int64_t i = 0;
     if (stride == 1) {
-        for (; i + 4 * SUM_LANES <= n; i += 4 * SUM_LANES) {
-            s0 += load_sum(a + i);
-            s1 += load_sum(a + i + SUM_LANES);
-            s2 += load_sum(a + i + 2 * SUM_LANES);
-            s3 += load_sum(a + i + 3 * SUM_LANES);
-        }
-        for (; i + SUM_LANES <= n; i += SUM_LANES) s0 += load_sum(a + i);
+        for (; i + ROW_LANES <= n; i += ROW_LANES)
+            for (int k = 0; k < 4; k++) sum[k] += load_sum(a + i + k * SUM_LANES);
+        for (int k = 0; i + SUM_LANES <= n; i += SUM_LANES) sum[k++] += load_sum(a + i);
     }
-    for (; i < n; i++) sum += (double)a[i * stride];
-    s0 = (s0 + s1) + (s2 + s3);
-    for (int k = 0; k < SUM_LANES; k++) sum += s0[k];
-    return sum;
+    for (; i < n; i++) lane[i % ROW_LANES] += (double)a[i * stride];
 }
 
 static void sum_columns(double *sum, const real *a, int64_t n, int64_t stride)
@@ -62,10 +59,13 @@ ALWAYS_INLINE double larger(double a, double b) { return a >= b || a != a ? a : 
 ALWAYS_INLINE double smaller(double a, double b) { return a <= b || a != a ? a : b; }
 
 #define EXTREME(choose)                                                                            \
-    static double choose##_row(double best, const real *a, int64_t n, int64_t stride)              \
+    static void choose##_row(double *lane, const real *a, int64_t n, int64_t stride)               \
     {                                                                                              \
-        for (int64_t i = 0; i < n; i++) best = choose(best, (double)a[i * stride]);                \
-        return best;                                                                               \
+        int64_t i = 0;                                                                             \
+        for (; stride == 1 && i + ROW_LANES <= n; i += ROW_LANES)                                  \
+            for (int k = 0; k < ROW_LANES; k++) lane[k] = choose(lane[k], (double)a[i + k]);       \
+        for (; i < n; i++)                                                                         \
+            lane[i % ROW_LANES] = choose(lane[i % ROW_LANES], (double)a[i * stride]);              \
     }                                                                                              \
     static void choose##_columns(double *best, const real *a, int64_t n, int64_t stride)           \
     {                                                                                              \
@@ -80,7 +80,7 @@ static double smaller_of(double a, double b) { return smaller(a, b); }
 
 struct fold {
     double start;
-    double (*row)(double, const real *, int64_t n, int64_t stride);
+    void (*row)(double *lane, const real *, int64_t n, int64_t stride);
     void (*columns)(double *, const real *, int64_t n, int64_t stride);
     double (*combine)(double, double);
 };
@@ -184,7 +184,8 @@ static void store(const struct tensor *out, int64_t at, double x)
         ((float *)out->data)[at] = (float)x;
 }
 
-/* Folds what lies under `base` along the reduced axes into n accumulators. */
+/* Folds what lies under `base` along the reduced axes: into the lanes of one accumulator, or into
+ * n. */
 static void fold_under(const struct reduction *r, struct axes over, const real *base, int64_t row,
                        double *to, int64_t n)
 {
@@ -199,7 +200,7 @@ static void fold_under(const struct reduction *r, struct axes over, const real *
         const real *a = base + axes_offset(&over, i);
         for (int64_t j = 0; j < inner; j++, a += stride) {
             if (r->width == 1)
-                *to = r->fold->row(*to, a, row, r->row_stride);
+                r->fold->row(to, a, row, r->row_stride);
             else
                 r->fold->columns(to, a, n, r->width_stride);
         }
@@ -209,7 +210,7 @@ static void fold_under(const struct reduction *r, struct axes over, const real *
 /* Block `block` of kept index `kept`, part `part`. */
 static void reduce_unit(const struct reduction *r, int64_t part, int64_t kept, int64_t block)
 {
-    double sum[BLOCK];
+    _Alignas(64) double sum[BLOCK];
     struct axes over = r->reduced;
     int64_t first = block * BLOCK, n = min_int(BLOCK, r->width - first), row = r->row;
     const real *base = r->in + axes_offset(&r->kept, kept) + first * r->width_stride;
@@ -218,8 +219,10 @@ static void reduce_unit(const struct reduction *r, int64_t part, int64_t kept, i
     int64_t from = *dim * part / r->parts, to = *dim * (part + 1) / r->parts;
     base += from * stride;
     *dim = to - from;
-    for (int64_t i = 0; i < n; i++) sum[i] = r->fold->start;
+    for (int64_t i = 0; i < max_int(n, ROW_LANES); i++) sum[i] = r->fold->start;
     fold_under(r, over, base, row, sum, n);
+    if (r->width == 1)
+        for (int k = 1; k < ROW_LANES; k++) sum[0] = r->fold->combine(sum[0], sum[k]);
 
     int64_t at = kept * r->width + first;
     if (r->parts > 1)
