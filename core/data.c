@@ -168,9 +168,9 @@ glow_status data_open_instance(struct data **out, struct instance *instance, con
                      "dataset \"%s\" (%s) only gives its rows in order, as a stream; this version "
                      "needs random access",
                      id_of(data), split));
-    if (info.count < 1)
-        TRY_OUT(fail(GLOW_EINVAL, "dataset \"%s\" has no rows in its split \"%s\"", id_of(data),
-                     split));
+    if (info.count < 0)
+        TRY_OUT(fail(GLOW_EINVAL, "dataset \"%s\" says that its split \"%s\" has %" PRId64 " rows",
+                     id_of(data), split, info.count));
     if ((status = take_columns(data, &info)) != GLOW_OK) {
         fail_context(status, "%s split", split);
         goto out;
@@ -242,7 +242,7 @@ glow_status data_settings(const struct config *config, struct data_stream_option
     if (!group || config_kind(group) != CONFIG_GROUP)
         return config_fail(group ? group : config_root(config),
                            "expected a group such as data: { dataset = \"idx\"; batch = 64; };");
-    TRY(read_number(group, "batch", 1, 1 << 24, 64, &options->batch));
+    TRY(read_number(group, "batch", 1, 1 << 22, 64, &options->batch));
     TRY(read_number(group, "workers", 0, 256, 0, &workers));
     options->workers = (int)workers;
     const struct config_node *shuffle = config_member(group, "shuffle");

@@ -159,6 +159,9 @@ static void *run_worker(void *argument)
 static glow_status check_options(const struct data *data, const struct data_stream_options *o)
 {
     int64_t last;
+    if (data->count == 0)
+        return fail(GLOW_EINVAL, "dataset \"%s\" has no rows in its split \"%s\"",
+                    data->dataset->head.id, data->split);
     if (o->batch < 1 || o->first < 0 || o->workers < 0 || o->ahead < 0 ||
         (o->dtype != DT_F32 && o->dtype != DT_F64))
         return fail(GLOW_EINVAL, "%s: no stream of batches of %" PRId64 " rows from batch %" PRId64,

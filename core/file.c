@@ -36,7 +36,7 @@ static glow_status open_temporary(struct file *file)
 {
     for (int attempt = 0; attempt < 100; attempt++) {
         struct stat mine, there;
-        file->descriptor = open(file->temporary, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+        file->descriptor = open(file->temporary, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
         if (file->descriptor < 0) return fail_errno("create", file->temporary);
         if (flock(file->descriptor, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
             close(file->descriptor);

@@ -20,7 +20,9 @@ static struct make {
     int64_t count;
     uint32_t dtype, flags, role, column_size;
     double lo, hi;
-    int64_t fail_at; /* read fails at this row, -1: never */
+    int64_t fail_at;   /* read fails at this row, -1: never */
+    int64_t fail_also; /* and, without a word, at this one; 0: never */
+    int fail_slowly;
     const char *why; /* what it says then */
     int open_code, worker_code;
     int delay;      /* microseconds of a read */
@@ -95,7 +97,9 @@ static int32_t read_rows(const struct glow_self *self, void *state, const struct
     int32_t code = GLOW_OK;
     ck_assert_ptr_eq(state, &make);
     for (uint32_t i = 0; i < r->n; i++) {
+        if (make.fail_also && r->index[i] == make.fail_also) code = GLOW_EIO;
         if (r->index[i] == make.fail_at) {
+            if (make.fail_slowly) usleep(100000);
             if (make.why) self->host->fail(self, make.why);
             code = GLOW_EIO;
         }
@@ -438,6 +442,9 @@ START_TEST(direct_reading)
     make.why = "the disk is gone";
     ck_assert_int_eq(data_read(data, index, 1, DT_F32, reals), GLOW_EIO);
     ck_assert_ptr_nonnull(strstr(fail_message(), "the disk is gone"));
+    make.why = NULL; /* an older message is not taken for its reason */
+    ck_assert_int_eq(data_read(data, index, 1, DT_F32, reals), GLOW_EIO);
+    ck_assert_ptr_nonnull(strstr(fail_message(), "gave no reason"));
     data_close(data);
     ck_assert_int_eq(workers_opened, workers_closed);
 }
@@ -462,10 +469,8 @@ START_TEST(refused)
     struct glow_type want = { .rank = 3, .dim = { 1, 32, 32 } };
     make.flags = GLOW_DATA_STREAM;
     assert_refused(&anything, GLOW_ENOTSUP, "stream");
-    make.count = 0;
-    assert_refused(&anything, GLOW_EINVAL, "no rows");
     make.count = -4;
-    assert_refused(&anything, GLOW_EINVAL, "no rows");
+    assert_refused(&anything, GLOW_EINVAL, "-4 rows");
     make.role = GLOW_ROLE_LABEL;
     assert_refused(&anything, GLOW_EINVAL, "role X");
     make.dtype = 99;
@@ -500,6 +505,23 @@ START_TEST(refused)
     ck_assert_ptr_null(stream);
     data_stream_close(NULL);
     data_close(NULL);
+    data_close(data);
+}
+END_TEST
+
+/* A split may be empty, but there is no stream of it. */
+START_TEST(no_rows)
+{
+    struct data_stream *stream;
+    make.count = 0;
+    struct data *data = open_data();
+    ck_assert_int_eq(data_count(data), 0);
+    ck_assert_str_eq(data_describe(data), "made: 0 rows of 1x2x3 (train)");
+    for (int shuffle = 0; shuffle < 2; shuffle++) {
+        struct data_stream_options options = { .batch = 4, .shuffle = shuffle, .dtype = DT_F32 };
+        ck_assert_int_eq(data_stream_open(&stream, data, &options), GLOW_EINVAL);
+        ck_assert_ptr_nonnull(strstr(fail_message(), "no rows in its split \"train\""));
+    }
     data_close(data);
 }
 END_TEST
@@ -548,6 +570,25 @@ START_TEST(failing_read)
             data_close(data);
             ck_assert_int_eq(workers_opened, workers_closed);
         }
+}
+END_TEST
+
+/* A later batch may fail first; the error that comes out is that of the earlier one. */
+START_TEST(failing_twice)
+{
+    const struct data_batch *batch;
+    struct data_stream_options options = { .batch = 1, .dtype = DT_F32, .workers = 3 };
+    make.fail_at = 3;
+    make.fail_slowly = 1;
+    make.fail_also = 4;
+    make.why = "unreadable";
+    struct data *data = open_data();
+    struct data_stream *stream = open_stream(data, &options);
+    for (int b = 0; b < 3; b++) ck_assert_int_eq(next(stream)->number, b);
+    ck_assert_int_eq(data_stream_next(stream, &batch), GLOW_EIO);
+    ck_assert_msg(strstr(fail_message(), "unreadable"), "%s", fail_message());
+    data_stream_close(stream);
+    data_close(data);
 }
 END_TEST
 
@@ -731,8 +772,10 @@ int main(void)
     tcase_add_test(tests, conversions);
     tcase_add_test(tests, direct_reading);
     tcase_add_test(tests, refused);
+    tcase_add_test(tests, no_rows);
     tcase_add_test(tests, wider_columns);
     tcase_add_test(tests, failing_read);
+    tcase_add_test(tests, failing_twice);
     tcase_add_test(tests, failing_worker);
     tcase_add_test(tests, serial_or_not);
     tcase_add_test(tests, closed_at_any_time);

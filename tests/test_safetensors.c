@@ -3,6 +3,7 @@
 #include "safetensors.h"
 
 #include <check.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -265,6 +266,11 @@ START_TEST(discarded_and_locked)
     kept = scratch_load("kept", &n);
     ck_assert_str_eq(kept, "NEwer");
     free(kept);
+    scratch_save("kept.partial", "left by a killed process", 24);
+    ck_assert_int_eq(file_save(scratch_path("kept"), "short", 5), GLOW_OK);
+    kept = scratch_load("kept", &n);
+    ck_assert_str_eq(kept, "short");
+    free(kept);
 }
 END_TEST
 
@@ -272,9 +278,15 @@ START_TEST(odd_places)
 {
     struct stat info;
     size_t n;
-    ck_assert_int_eq(file_save("/dev/null", "abc", 3), GLOW_OK);
-    ck_assert_int_eq(stat("/dev/null", &info), 0);
-    ck_assert(S_ISCHR(info.st_mode));
+    char received[4] = "";
+    ck_assert_int_eq(mkfifo(scratch_path("pipe"), 0600), 0);
+    int pipe = open(scratch_path("pipe"), O_RDWR);
+    ck_assert_int_eq(file_save(scratch_path("pipe"), "abc", 3), GLOW_OK);
+    ck_assert_int_eq(lstat(scratch_path("pipe"), &info), 0);
+    ck_assert(S_ISFIFO(info.st_mode)); /* as /dev/null would stay a device */
+    ck_assert_int_eq((int)read(pipe, received, 3), 3);
+    ck_assert_str_eq(received, "abc");
+    close(pipe);
     ck_assert_int_eq(file_save(scratch_dir, "abc", 3), GLOW_EIO);
     ck_assert_int_eq(file_save(scratch_path("no/such/place"), "abc", 3), GLOW_EIO);
     ck_assert_ptr_nonnull(strstr(fail_message(), "No such file"));
@@ -285,6 +297,12 @@ START_TEST(odd_places)
     ck_assert_str_eq(target, "new");
     ck_assert_int_eq(lstat(scratch_path("link"), &info), 0);
     ck_assert(S_ISLNK(info.st_mode));
+    free(target);
+    /* A link that somebody laid where the temporary file goes is not followed. */
+    ck_assert_int_eq(symlink("target", scratch_path("trap.partial")), 0);
+    ck_assert_int_eq(file_save(scratch_path("trap"), "bad", 3), GLOW_EIO);
+    target = scratch_load("target", &n);
+    ck_assert_str_eq(target, "new");
     free(target);
 }
 END_TEST
