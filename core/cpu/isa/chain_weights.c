@@ -1,9 +1,9 @@
 /* chain_weights.c - weights of a chain into operands of products, and gradients back. An
  * activation-free scale per output channel is folded: W' = W e, b' = b e with e = exp(logscale
  * logs). Then dW = dW' e,  db = db' e,  dlogs_o = logscale (sum_k W'_ok dW'_ok + b'_o db'_o). */
+#include <math.h>
 #include <string.h>
 #include "chain.h"
-#include "real_math.h"
 
 #define OUTPUTS_PER_TASK 16
 #define SUM_PER_TASK     4096
@@ -52,7 +52,7 @@ static void scale_stage(struct chain_stage *s)
 {
     const real *b = s->b ? s->b->data : NULL, *logs = s->logs ? s->logs->data : NULL;
     for (int64_t o = 0; o < s->out; o++) {
-        s->scale[o] = logs ? real_exp((real)s->logscale * logs[o * s->logs->stride[1]]) : 1;
+        s->scale[o] = logs ? (real)exp(s->logscale * (double)logs[o * s->logs->stride[1]]) : 1;
         s->bias[o] = b ? b[o * s->b->stride[1]] * s->scale[o] : 0;
     }
     if (!s->edge_weight) return;
