@@ -2,14 +2,16 @@
  * is printed. */
 #ifndef HOST_ARGUMENTS_H
 #define HOST_ARGUMENTS_H
+#include <stdint.h>
 #include "bump.h"
 #include "command.h"
 
-/* Assignments for config_set, in the order of the command line. */
+/* What the command line changes of the configuration. */
 struct overrides {
     struct bump memory;
-    const char **text;
+    const char **text; /* assignments for config_set, in order */
     int n;
+    int64_t threads; /* not part of what is saved; 0: as the configuration says */
 };
 void overrides_free(struct overrides *);
 
@@ -31,14 +33,14 @@ struct argument {
 #define ARGUMENT_SET(overrides)                                                                    \
     {                                                                                              \
         "set", 0, ARGUMENT_OVERRIDE, "KEY=VALUE",                                                  \
-            "override a key of the configuration: --set train.lr=1e-4; may be repeated",           \
+            "override a key of the configuration: --set data.batch=32; may be repeated",           \
             overrides, NULL                                                                        \
     }
 #define ARGUMENT_THREADS(overrides)                                                                \
     {                                                                                              \
-        "threads", 0, ARGUMENT_OVERRIDE, "N",                                                      \
-            "compute threads, 0 = all processors; results do not depend on it", overrides,         \
-            "train.threads"                                                                        \
+        "threads", 0, ARGUMENT_COUNT, "N",                                                         \
+            "compute threads; default train.threads. Results do not depend on it",                 \
+            &(overrides)->threads, NULL                                                            \
     }
 #define ARGUMENT_SEED(overrides)                                                                   \
     {                                                                                              \

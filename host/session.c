@@ -13,6 +13,9 @@ static glow_status prepare(struct session *s, const struct overrides *overrides)
     for (int i = 0; overrides && i < overrides->n; i++)
         TRY(config_set(s->config, overrides->text[i]));
     TRY(settings_read(&s->settings, s->config));
+    if (overrides && overrides->threads > 1024)
+        return fail(GLOW_EINVAL, "--threads: expected 1 to 1024");
+    if (overrides && overrides->threads) s->settings.threads = (int)overrides->threads;
     return registry_open(&s->registry, s->config);
 }
 
@@ -80,14 +83,18 @@ static glow_status compare_models(const struct checkpoint *c, const struct confi
     struct config *stored;
     TRY(config_parse(&stored, checkpoint_config(c), checkpoint_path(c)));
     char *a = model_text(stored), *b = model_text(config);
+    size_t same = 0;
     glow_status status = GLOW_OK;
-    if (!a || !b)
-        status = fail_memory(1, "configuration");
-    else if (strcmp(a, b))
-        status = fail(GLOW_EINVAL,
-                      "%s: the configuration's model is another than the checkpoint's: "
-                      "%s  instead of  %s",
-                      checkpoint_path(c), b, a);
+    if (!a || !b) status = fail_memory(1, "configuration");
+    while (status == GLOW_OK && a[same] && a[same] == b[same]) same++;
+    if (status == GLOW_OK && (a[same] || b[same])) {
+        while (same > 0 && !strchr("{(;", a[same - 1])) same--; /* to the beginning of the key */
+        status =
+            fail(GLOW_EINVAL,
+                 "%s: was trained with another model than the configuration's: with \"%.60s\", "
+                 "not \"%.60s\"",
+                 checkpoint_path(c), a + same, b + same);
+    }
     free(a);
     free(b);
     config_free(stored);

@@ -111,7 +111,7 @@ static glow_status open_log(struct training *t, bool resumed)
     int64_t step = (int64_t)t->trainer.step;
     run_path(path, t->dir, "log.jsonl");
     TRY(runlog_open(&t->log, path, resumed ? step : -1));
-    if (resumed && step > 0) {
+    if (resumed) {
         TRY(runlog_read(&seconds, path, "train", "seconds"));
         if (seconds.n) t->seconds = seconds.value[seconds.n - 1];
         runlog_series_free(&seconds);
@@ -144,6 +144,19 @@ struct request {
     struct overrides overrides;
 };
 
+static void describe_run(const struct training *t, bool resumed, bool saved)
+{
+    const struct settings *s = &t->session.settings;
+    fprintf(stderr, "run      %s, %" PRId64 " steps of %" PRId64 " rows, seed %" PRIu64, t->dir,
+            s->steps, s->batch, s->seed);
+    if (resumed && saved) fprintf(stderr, ", resumed after step %" PRIu64, t->trainer.step);
+    if (resumed && !saved) fputs(", from the beginning: it had saved no checkpoint", stderr);
+    fputc('\n', stderr);
+    if (s->steps > 0 && (int64_t)t->trainer.step >= s->steps)
+        note(0, "step %" PRIu64 " is reached already; --steps %" PRIu64 " would train on",
+             t->trainer.step, 2 * t->trainer.step);
+}
+
 static glow_status begin(struct training *t, const struct request *q)
 {
     char path[RUN_PATH], config[RUN_PATH];
@@ -172,11 +185,7 @@ static glow_status begin(struct training *t, const struct request *q)
     TRY_OUT(open_log(t, q->resume));
     TRY_OUT(open_stream(t));
     describe(t);
-    fprintf(stderr,
-            "run      %s, seed %" PRIu64 ", steps %" PRIu64 " to %" PRId64 " of %" PRId64 " rows\n",
-            q->dir, s->settings.seed, t->trainer.step, s->settings.steps, s->settings.batch);
-    if (q->resume && !saved)
-        note(0, "%s holds no checkpoint yet: starting from the beginning", q->dir);
+    describe_run(t, q->resume, saved);
 out:
     checkpoint_close(c);
     return status;

@@ -182,3 +182,9 @@ EXTRA_DIST += \
 	%D%/wrong/wrong_inverse.c \
 	%D%/wrong/wrong_logdet.c \
 	%D%/wrong/wrong_vjp.c
+
+# The program, end to end.
+host_tests = %D%/host/commands.sh %D%/host/mistakes.sh %D%/host/resume.sh
+TESTS += $(host_tests)
+dist_check_SCRIPTS += $(host_tests)
+EXTRA_DIST += %D%/host/common.sh
