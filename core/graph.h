@@ -67,6 +67,7 @@ struct graph {
     const struct instance *who;         /* whose callback is running */
     bool plain;                         /* build nodes as written: no rewriting (tests, roundtrips) */
     bool decompose;                     /* custom operations are always decomposed (conformance) */
+    bool separate;                      /* no result takes the place of an operand (tests) */
 
     struct value *values;
     struct node *nodes;

@@ -286,7 +286,7 @@ glow_status plan_make(struct plan **out, const struct graph *g, struct engine *e
     mark_live(g, live);
     find_lifetimes(g, p, live);
     apply_binds(g, p);
-    find_in_place(g, p, root);
+    if (!g->separate) find_in_place(g, p, root);
     TRY_OUT(find_offsets(g, p, e, root));
     *out = p;
     p = NULL;
