@@ -58,6 +58,7 @@ engine_LIBS = %D%/librig.la $(LDADD)
 check_PROGRAMS += \
 	%D%/test_conform \
 	%D%/test_gradient \
+	%D%/test_plan \
 	%D%/layers/test_actnorm \
 	%D%/layers/test_additive \
 	%D%/layers/test_affine \
@@ -74,6 +75,7 @@ check_PROGRAMS += \
 	%D%/priors/test_normal
 %C%_test_conform_LDADD = $(engine_LIBS)
 %C%_test_gradient_LDADD = $(engine_LIBS)
+%C%_test_plan_LDADD = $(engine_LIBS)
 %C%_layers_test_actnorm_LDADD = $(engine_LIBS)
 %C%_layers_test_additive_LDADD = $(engine_LIBS)
 %C%_layers_test_affine_LDADD = $(engine_LIBS)
@@ -178,7 +180,13 @@ EXTRA_DIST += \
 	%D%/bad/unknown_kind.c \
 	%D%/bad/unknown_option.c \
 	%D%/bad/wrong_shape.c \
+	%D%/plugins/approximate.c \
+	%D%/plugins/deaf.c \
+	%D%/plugins/fold.c \
+	%D%/plugins/fragile.c \
 	%D%/plugins/gate.c \
+	%D%/plugins/oneway.c \
+	%D%/plugins/shared_noise.c \
 	%D%/wrong/wrong_inverse.c \
 	%D%/wrong/wrong_logdet.c \
 	%D%/wrong/wrong_vjp.c

@@ -61,6 +61,27 @@ struct model *rig_model(const char *members, int32_t real)
     return m;
 }
 
+const char *rig_glow(int size, int channels, int levels, int steps, int width)
+{
+    static char text[4000];
+    char level[1500];
+    int at =
+        snprintf(text, sizeof text, "input = [%d, %d, %d]; flow = ( { layer = \"quantize\"; }, ",
+                 size, size, channels);
+    snprintf(level, sizeof level,
+             "{ layer = \"squeeze\"; }, { name = \"step\"; repeat = %d; flow = ( { layer = "
+             "\"actnorm\"; }, { layer = \"invconv\"; }, { layer = \"affine\"; net = { type = "
+             "\"openai\"; width = %d; }; } ); }",
+             steps, width);
+    if (levels > 1)
+        at += snprintf(text + at, sizeof text - (size_t)at,
+                       "{ name = \"level\"; repeat = %d; flow = ( %s, { layer = \"factor_out\"; } "
+                       "); }, ",
+                       levels - 1, level);
+    snprintf(text + at, sizeof text - (size_t)at, "{ name = \"last\"; flow = ( %s ); } );", level);
+    return text;
+}
+
 void rig_perturb(struct model *m, double deviation)
 {
     for (int i = 0; i < m->n_params; i++) {
@@ -156,6 +177,43 @@ double rig_difference(const double *a, const double *b, int64_t n)
         size = fmax(size, fabs(b[i]));
     }
     return worst / (1 + size);
+}
+
+uint64_t rig_hash(const void *bytes, size_t n)
+{
+    uint64_t h = 1469598103934665603u;
+    for (size_t i = 0; i < n; i++) h = (h ^ ((const unsigned char *)bytes)[i]) * 1099511628211u;
+    return h;
+}
+
+uint64_t rig_hash_output(const struct program *p, const char *output)
+{
+    size_t n = (size_t)rig_count(p, output);
+    double *x = calloc(n, sizeof *x);
+    ck_assert_ptr_nonnull(x);
+    rig_read(p, output, x);
+    uint64_t h = rig_hash(x, n * sizeof *x);
+    free(x);
+    return h;
+}
+
+void rig_gradients(const struct model *m, double *out)
+{
+    for (int i = 0; i < m->n_params; i++) {
+        if (m->params[i].flags & GLOW_PARAM_FROZEN) continue;
+        model_get(m, m->gradients, i, out);
+        out += m->params[i].count;
+    }
+}
+
+uint64_t rig_hash_gradients(const struct model *m)
+{
+    double *g = calloc((size_t)m->n_trained, sizeof *g);
+    ck_assert_ptr_nonnull(g);
+    rig_gradients(m, g);
+    uint64_t h = rig_hash(g, (size_t)m->n_trained * sizeof *g);
+    free(g);
+    return h;
 }
 
 /* ---------------------------------------------------------------- tests */

@@ -17,13 +17,16 @@ const struct plugin_info *rig_find(uint32_t kind, const char *id);
 /* A model from the members of its group: "input = [4, 4, 3]; flow = ( ... );". */
 glow_status rig_try_model(struct model **, const char *members, const struct model_options *);
 struct model *rig_model(const char *members, int32_t real);
+/* The members of a GLOW: 8-bit images of size^2 x channels; on each level squeeze and that many
+ * steps, and between levels factor_out. Valid until the next call. */
+const char *rig_glow(int size, int channels, int levels, int steps, int width);
 /* Moves all trained parameters off their initial values by normal numbers of that deviation. */
 void rig_perturb(struct model *, double deviation);
 /* A parameter by its name. */
 int rig_param(const struct model *, const char *name);
 void rig_set(struct model *, const char *name, const double *values);
 
-/* A program; the two in between for batch and kind alone. */
+/* Programs. */
 struct program *rig_program_of(struct model *, const struct program_options *);
 struct program *rig_program(struct model *, enum program_kind, int64_t batch);
 /* Writes an input, all of it; runs with seed 1, step 1, row 0; reads an output, all of it. */
@@ -36,6 +39,13 @@ void rig_gauss(uint64_t stream, double *out, int64_t n);
 void rig_uniform(uint64_t stream, double lo, double hi, double *out, int64_t n);
 /* max |a - b| / (1 + max |b|); infinite when either is no number. */
 double rig_difference(const double *a, const double *b, int64_t n);
+
+/* A value, its bits: two runs are the same, not merely close. */
+uint64_t rig_hash(const void *bytes, size_t n);
+uint64_t rig_hash_output(const struct program *, const char *output);
+/* All gradients, parameter by parameter without the gaps between them. */
+uint64_t rig_hash_gradients(const struct model *);
+void rig_gradients(const struct model *, double *out); /* (n_trained) */
 
 /* Fails the test unless the last message of the engine holds that part. */
 void rig_message(const char *part);
