@@ -1,16 +1,16 @@
-/* isa.h - what the kernel files in isa/ see. Each of them is compiled once per instruction set and real
- * type, with -DISA=base|avx2|avx512 and -DREAL_BITS=32|64 and the flags that local.mk lists. They use
- * `real`, vectors of it, and NAME() around every symbol that leaves the file.
+/* isa.h - what the kernel files in isa/ see. Each of them is compiled once per instruction set and
+ * real type, with -DISA=base|avx2|avx512 and -DREAL_BITS=32|64 and the flags that local.mk lists.
+ * They use `real`, vectors of it, and NAME() around every symbol that leaves the file.
  *
- * Two ways to be fast, in this order: a plain loop over contiguous memory marked INDEPENDENT, which the
- * compiler vectorises; or GCC/clang vectors, where the registers matter (products). */
+ * Two ways to be fast, in this order: a plain loop over contiguous memory marked INDEPENDENT, which
+ * the compiler vectorises; or GCC/clang vectors, where the registers matter (products). */
 #ifndef CORE_CPU_ISA_H
 #define CORE_CPU_ISA_H
 #include "../tensor.h"
 
 #if REAL_BITS == 64
 typedef double real;
-typedef int64_t real_int;               /* an integer of the same size: bits, masks */
+typedef int64_t real_int; /* an integer of the same size: bits, masks */
 #define REAL_DTYPE DT_F64
 #else
 typedef float real;
@@ -19,28 +19,30 @@ typedef int32_t real_int;
 #endif
 
 /* NAME(x) is x_avx2_f32 and the like. */
-#define NAME_JOIN(x, isa, bits) x##_##isa##_f##bits
+#define NAME_JOIN(x, isa, bits)   x##_##isa##_f##bits
 #define NAME_EXPAND(x, isa, bits) NAME_JOIN(x, isa, bits)
-#define NAME(x) NAME_EXPAND(x, ISA, REAL_BITS)
+#define NAME(x)                   NAME_EXPAND(x, ISA, REAL_BITS)
 
 #if defined(__AVX512F__)
-#define VEC_BYTES 64
+#define VEC_BYTES     64
 #define VEC_REGISTERS 32
 #elif defined(__AVX2__)
-#define VEC_BYTES 32
+#define VEC_BYTES     32
 #define VEC_REGISTERS 16
 #elif defined(__x86_64__) || defined(__i386__)
-#define VEC_BYTES 16
+#define VEC_BYTES     16
 #define VEC_REGISTERS 16
 #else
-#define VEC_BYTES 16
-#define VEC_REGISTERS 32                /* AArch64, POWER, RISC-V */
+#define VEC_BYTES     16
+#define VEC_REGISTERS 32 /* AArch64, POWER, RISC-V */
 #endif
 #define LANES (VEC_BYTES / (int)sizeof(real))
 
 typedef real vec __attribute__((vector_size(VEC_BYTES)));
-typedef real vec_unaligned __attribute__((vector_size(VEC_BYTES), aligned(sizeof(real)), may_alias));
-typedef real_int vec_int __attribute__((vector_size(VEC_BYTES))); /* what comparing two vec gives: 0 or -1 */
+typedef real vec_unaligned
+    __attribute__((vector_size(VEC_BYTES), aligned(sizeof(real)), may_alias));
+typedef real_int vec_int
+    __attribute__((vector_size(VEC_BYTES))); /* what comparing two vec gives: 0 or -1 */
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
@@ -53,8 +55,8 @@ ALWAYS_INLINE vec vec_select(vec_int mask, vec a, vec b)
     return (vec)(((vec_int)a & mask) | ((vec_int)b & ~mask));
 }
 
-/* Stands before a loop whose iterations do not depend on each other, though two of its pointers may be
- * equal (work in place). */
+/* Stands before a loop whose iterations do not depend on each other, though two of its pointers may
+ * be equal (work in place). */
 #if defined(__clang__)
 #define INDEPENDENT _Pragma("clang loop vectorize(assume_safety) interleave(enable)")
 #else

@@ -1,6 +1,6 @@
-/* pool.h - the threads that share a kernel's work. A kernel cuts its work into tasks by shapes alone,
- * and the pool hands task numbers to whichever thread is free, the caller among them: results can't
- * depend on the number of threads. Idle threads spin for some 50 us, then sleep. */
+/* pool.h - the threads that share a kernel's work. A kernel cuts its work into tasks by shapes
+ * alone, and the pool hands task numbers to whichever thread is free, the caller among them:
+ * results can't depend on the number of threads. Idle threads spin for some 50 us, then sleep. */
 #ifndef CORE_CPU_POOL_H
 #define CORE_CPU_POOL_H
 #include <stdint.h>
@@ -16,9 +16,9 @@ typedef void (*pool_task)(void *arg, int64_t task, int worker);
 glow_status pool_new(struct pool **, int threads);
 void pool_free(struct pool *);
 int pool_threads(const struct pool *);
-/* Runs tasks 0..n-1 and returns when all are done; plain calls when n = 1 or there is one thread. A task
- * must not run another pool_run, nor fail(): messages belong to the calling thread. */
+/* Runs tasks 0..n-1 and returns when all are done; plain calls when n = 1 or there is one thread. A
+ * task must not run another pool_run, nor fail(): messages belong to the calling thread. */
 void pool_run(struct pool *, int64_t n, pool_task, void *arg);
 
-struct pool *engine_pool(struct engine *);               /* of run->engine, for kernels */
+struct pool *engine_pool(struct engine *); /* of run->engine, for kernels */
 #endif

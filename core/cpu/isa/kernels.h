@@ -1,8 +1,9 @@
 /* kernels.h - the kernels that the files of this directory define, and the table that hands them to
- * cpu.c. Every operation of ops.def with a kernel is NAME(kernel_OP), so one that is missing does not
- * link. A kernel that wants scratch also has NAME(scratch_OP), listed in SCRATCH_OPS.
+ * cpu.c. Every operation of ops.def with a kernel is NAME(kernel_OP), so one that is missing does
+ * not link. A kernel that wants scratch also has NAME(scratch_OP), listed in SCRATCH_OPS.
  *
- * Which type's table serves a step: that of its first input, or of its output where it has no input. */
+ * Which type's table serves a step: that of its first input, or of its output where it has no
+ * input. */
 #ifndef CORE_CPU_ISA_KERNELS_H
 #define CORE_CPU_ISA_KERNELS_H
 #include "../../backend.h"
@@ -10,7 +11,8 @@
 
 struct kernel_table {
     kernel_fn kernel[OP_COUNT];
-    /* Bytes of scratch of a step, NULL: none. Sees shapes and strides only, must not depend on data. */
+    /* Bytes of scratch of a step, NULL: none. Sees shapes and strides only, must not depend on
+     * data. */
     size_t (*scratch[OP_COUNT])(const struct step *, int threads);
     int64_t (*chain_hidden)(const struct step *, int i);
     void (*optim)(struct pool *, const struct optim_args *);
@@ -18,21 +20,23 @@ struct kernel_table {
     void (*ema)(struct pool *, void *average, const void *x, int64_t n, double decay);
 };
 
+/* clang-format off */
 #define SCRATCH_OPS(X)                                                                             \
-    X(SUM) X(REDUCE_MAX) X(REDUCE_MIN)                          /* reduce */                       \
-    X(LU) X(LU_VJP) X(SLOGDET) X(INVERSE) X(CUSTOM)             /* linalg, custom */               \
-    X(MATC) X(MATC_DW) X(MATMUL)                                /* matmul */                       \
-    X(CONV) X(CONV_DX) X(CONV_DW)                               /* conv */                         \
-    X(CHAIN) X(CHAIN_VJP)                                       /* chain */
+    X(SUM) X(REDUCE_MAX) X(REDUCE_MIN)                  /* reduce */                               \
+    X(LU) X(LU_VJP) X(SLOGDET) X(INVERSE) X(CUSTOM)     /* linalg, custom */                       \
+    X(MATC) X(MATC_DW) X(MATMUL)                        /* matmul */                               \
+    X(CONV) X(CONV_DX) X(CONV_DW)                       /* conv */                                 \
+    X(CHAIN) X(CHAIN_VJP)                               /* chain */
+/* clang-format on */
 
 #ifdef ISA /* in the files of this directory */
 #include "../isa.h"
 
 #define KERNEL_LEAF(op)
 #define KERNEL_VIEW(op)
-#define KERNEL_FILL(op) void NAME(kernel_##op)(const struct step *, struct run *);
-#define KERNEL_ELEM(op) void NAME(kernel_##op)(const struct step *, struct run *);
-#define KERNEL_KERN(op) void NAME(kernel_##op)(const struct step *, struct run *);
+#define KERNEL_FILL(op)               void NAME(kernel_##op)(const struct step *, struct run *);
+#define KERNEL_ELEM(op)               void NAME(kernel_##op)(const struct step *, struct run *);
+#define KERNEL_KERN(op)               void NAME(kernel_##op)(const struct step *, struct run *);
 #define OP(name, text, class, layout) KERNEL_##class(name)
 #include "../../ops.def"
 #undef OP

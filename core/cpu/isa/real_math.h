@@ -1,10 +1,10 @@
 /* real_math.h - elementary functions of one real, written so that a loop over them vectorises: no
  * branches and no calls in f32. In f64, where only checks run, they are those of libm.
  *
- * f32: argument reduction and polynomials as in Cephes (S. Moshier). Largest errors, in ulp, over one
- * float in eleven, with or without FMA: exp 1.0, log 0.8, expm1 1.6, log1p 0.9, sigmoid 2.4, log_sigmoid
- * and softplus 1.7, tanh 2.5. NaN, infinities, overflow and denormals give what the exact functions
- * give. */
+ * f32: argument reduction and polynomials as in Cephes (S. Moshier). Largest errors, in ulp, over
+ * one float in eleven, with or without FMA: exp 1.0, log 0.8, expm1 1.6, log1p 0.9, sigmoid 2.4,
+ * log_sigmoid and softplus 1.7, tanh 2.5. NaN, infinities, overflow and denormals give what the
+ * exact functions give. */
 #ifndef CORE_CPU_ISA_REAL_MATH_H
 #define CORE_CPU_ISA_REAL_MATH_H
 #include <math.h>
@@ -13,26 +13,26 @@
 
 #if REAL_BITS == 64
 
-#define real_abs fabs
-#define real_sqrt sqrt
+#define real_abs   fabs
+#define real_sqrt  sqrt
 #define real_floor floor
-#define real_sin sin
-#define real_cos cos
-#define real_pow pow
-#define real_exp exp
-#define real_log log
+#define real_sin   sin
+#define real_cos   cos
+#define real_pow   pow
+#define real_exp   exp
+#define real_log   log
 #define real_expm1 expm1
 #define real_log1p log1p
-#define real_tanh tanh
+#define real_tanh  tanh
 
 #else
 
-#define real_abs fabsf
-#define real_sqrt sqrtf
+#define real_abs   fabsf
+#define real_sqrt  sqrtf
 #define real_floor floorf
-#define real_sin sinf
-#define real_cos cosf
-#define real_pow powf
+#define real_sin   sinf
+#define real_cos   cosf
+#define real_pow   powf
 
 ALWAYS_INLINE uint32_t bits_of(float x)
 {
@@ -48,9 +48,12 @@ ALWAYS_INLINE float float_of(uint32_t bits)
     return x;
 }
 
-/* x = n ln 2 + r with |r| <= ln 2 / 2. Adding 1.5 * 2^23 rounds to an integer and leaves it in the low
- * bits. ln 2 is split so that n times its upper part is exact. */
-struct reduced { float r; uint32_t n; };
+/* x = n ln 2 + r with |r| <= ln 2 / 2. Adding 1.5 * 2^23 rounds to an integer and leaves it in the
+ * low bits. ln 2 is split so that n times its upper part is exact. */
+struct reduced {
+    float r;
+    uint32_t n;
+};
 
 ALWAYS_INLINE struct reduced reduce_by_ln2(float x)
 {
@@ -77,11 +80,11 @@ ALWAYS_INLINE float exp_polynomial(float r)
 
 ALWAYS_INLINE float real_exp(float x)
 {
-    x = x > 89.0f ? 89.0f : x;          /* beyond these it is inf and 0 anyway; NaN passes */
+    x = x > 89.0f ? 89.0f : x; /* beyond these it is inf and 0 anyway; NaN passes */
     x = x < -104.0f ? -104.0f : x;
     struct reduced e = reduce_by_ln2(x);
     float y = exp_polynomial(e.r) * (e.r * e.r) + e.r + 1.0f;
-    uint32_t half = (uint32_t)((int32_t)e.n >> 1);  /* in two factors: 2^n itself may overflow */
+    uint32_t half = (uint32_t)((int32_t)e.n >> 1); /* in two factors: 2^n itself may overflow */
     return y * power_of_two(half) * power_of_two(e.n - half);
 }
 
@@ -142,7 +145,7 @@ ALWAYS_INLINE float log1p_inside(float x)
 ALWAYS_INLINE float real_log1p(float x)
 {
     float y = log1p_inside(x);
-    y = x == 0.0f ? x : y;              /* keeps -0 */
+    y = x == 0.0f ? x : y; /* keeps -0 */
     y = x > 3.402823466e38f ? x : y;
     y = x == -1.0f ? -INFINITY : y;
     return x >= -1.0f ? y : NAN;

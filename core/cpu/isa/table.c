@@ -3,11 +3,11 @@
 
 #define KERNEL_LEAF(op)
 #define KERNEL_VIEW(op)
-#define KERNEL_FILL(op) [OP_##op] = NAME(kernel_##op),
-#define KERNEL_ELEM(op) [OP_##op] = NAME(kernel_##op),
-#define KERNEL_KERN(op) [OP_##op] = NAME(kernel_##op),
+#define KERNEL_FILL(op)               [OP_##op] = NAME(kernel_##op),
+#define KERNEL_ELEM(op)               [OP_##op] = NAME(kernel_##op),
+#define KERNEL_KERN(op)               [OP_##op] = NAME(kernel_##op),
 #define OP(name, text, class, layout) KERNEL_##class(name)
-#define SCRATCH(op) [OP_##op] = NAME(scratch_##op),
+#define SCRATCH(op)                   [OP_##op] = NAME(scratch_##op),
 
 const struct kernel_table NAME(kernel_table) = {
     .kernel = {
