@@ -59,6 +59,7 @@ check_PROGRAMS += \
 	%D%/test_conform \
 	%D%/test_gradient \
 	%D%/test_plan \
+	%D%/test_program \
 	%D%/layers/test_actnorm \
 	%D%/layers/test_additive \
 	%D%/layers/test_affine \
@@ -76,6 +77,7 @@ check_PROGRAMS += \
 %C%_test_conform_LDADD = $(engine_LIBS)
 %C%_test_gradient_LDADD = $(engine_LIBS)
 %C%_test_plan_LDADD = $(engine_LIBS)
+%C%_test_program_LDADD = $(engine_LIBS)
 %C%_layers_test_actnorm_LDADD = $(engine_LIBS)
 %C%_layers_test_additive_LDADD = $(engine_LIBS)
 %C%_layers_test_affine_LDADD = $(engine_LIBS)
