@@ -26,7 +26,8 @@ static value_id slice(struct graph *g, const struct op_call *c)
     if (n->op == OP_PLACE && n->ai[0] == axis)
         for (uint32_t i = 0; i < n->n_in; i++)
             if (!memcmp(part(n, i), c->ai + 1, 3 * sizeof *c->ai) &&
-                TYPE(n->in[i])->batched == TYPE(c->in[0])->batched)
+                TYPE(n->in[i])->batched == TYPE(c->in[0])->batched &&
+                TYPE(n->in[i])->dtype == TYPE(c->in[0])->dtype)
                 return n->in[i];
     if (n->op == OP_SLICE && n->ai[0] == axis) /* slice of a slice */
         return graph_op(g, OP_SLICE, 1, n->in, 4,
