@@ -58,8 +58,11 @@ engine_LIBS = %D%/librig.la $(LDADD)
 check_PROGRAMS += \
 	%D%/test_conform \
 	%D%/test_gradient \
+	%D%/test_graph \
 	%D%/test_plan \
 	%D%/test_program \
+	%D%/test_rewrite \
+	%D%/test_types \
 	%D%/layers/test_actnorm \
 	%D%/layers/test_additive \
 	%D%/layers/test_affine \
@@ -76,8 +79,11 @@ check_PROGRAMS += \
 	%D%/priors/test_normal
 %C%_test_conform_LDADD = $(engine_LIBS)
 %C%_test_gradient_LDADD = $(engine_LIBS)
+%C%_test_graph_LDADD = $(engine_LIBS)
 %C%_test_plan_LDADD = $(engine_LIBS)
 %C%_test_program_LDADD = $(engine_LIBS)
+%C%_test_rewrite_LDADD = $(engine_LIBS)
+%C%_test_types_LDADD = $(engine_LIBS)
 %C%_layers_test_actnorm_LDADD = $(engine_LIBS)
 %C%_layers_test_additive_LDADD = $(engine_LIBS)
 %C%_layers_test_affine_LDADD = $(engine_LIBS)
@@ -198,3 +204,27 @@ host_tests = %D%/host/commands.sh %D%/host/mistakes.sh %D%/host/resume.sh
 TESTS += $(host_tests)
 dist_check_SCRIPTS += $(host_tests)
 EXTRA_DIST += %D%/host/common.sh
+
+# The independent witness in NumPy; dump shows it the engine's numbers.
+EXTRA_PROGRAMS += %D%/parity/dump
+%C%_parity_dump_CPPFLAGS = $(AM_CPPFLAGS) $(JANSSON_CFLAGS)
+%C%_parity_dump_LDADD = core/libcore.la $(JANSSON_LIBS)
+check_DATA = %D%/parity/dump$(EXEEXT)
+CLEANFILES += %D%/parity/dump$(EXEEXT)
+parity_tests = %D%/parity/parity.sh
+TESTS += $(parity_tests)
+dist_check_SCRIPTS += $(parity_tests)
+EXTRA_DIST += \
+	%D%/parity/additive.cfg \
+	%D%/parity/checkpoint.py \
+	%D%/parity/densities.py \
+	%D%/parity/flow.py \
+	%D%/parity/init.cfg \
+	%D%/parity/learned.cfg \
+	%D%/parity/mnist.cfg \
+	%D%/parity/openai.cfg \
+	%D%/parity/parity.py \
+	%D%/parity/philox.py \
+	%D%/parity/plain.cfg \
+	%D%/parity/rows.cfg \
+	%D%/parity/toy2d.cfg
