@@ -34,7 +34,7 @@ static glow_status encode_rows(struct session *s, struct rows *rows, bool averag
     struct model *m = s->model;
     int64_t n = rows_count(rows);
     struct program_options o = { .kind = PROGRAM_ENCODE,
-                                 .batch = latents_batch(n),
+                                 .batch = port_batch(n),
                                  .average = average };
     struct program *p = NULL;
     glow_status status = GLOW_OK;

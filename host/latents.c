@@ -4,14 +4,6 @@
 #include "graph.h"
 #include "port.h"
 
-enum { MAX_BATCH = 64 };
-
-int64_t latents_batch(int64_t n)
-{
-    int64_t parts = (n + MAX_BATCH - 1) / MAX_BATCH;
-    return parts > 0 ? (n + parts - 1) / parts : 1;
-}
-
 static const char *port_name(const struct program *p, int i, char *buf, size_t size)
 {
     snprintf(buf, size, "latent:%s", p->model->latents[i].name);
@@ -39,7 +31,7 @@ glow_status latents_decode(struct model *m, void *const *latent, int64_t n, uint
                            bool average, void *x)
 {
     struct program_options o = { .kind = PROGRAM_DECODE,
-                                 .batch = latents_batch(n),
+                                 .batch = port_batch(n),
                                  .average = average };
     struct program *p;
     glow_status status = GLOW_OK;

@@ -13,6 +13,4 @@ glow_status latents_decode(struct model *, void *const *latent, int64_t n, uint6
                            bool average, void *x);
 /* The bytes of latent i of one row. */
 size_t latents_row_bytes(const struct model *, int i);
-/* Rows per run of a program for n rows: parts of equal size, none large. */
-int64_t latents_batch(int64_t n);
 #endif

@@ -2,6 +2,14 @@
 #include "port.h"
 #include <string.h>
 
+enum { MAX_BATCH = 64 };
+
+int64_t port_batch(int64_t n)
+{
+    int64_t parts = (n + MAX_BATCH - 1) / MAX_BATCH;
+    return parts > 0 ? (n + parts - 1) / parts : 1;
+}
+
 size_t port_row_bytes(const struct tensor *t)
 {
     return (size_t)(tensor_count(t) / t->dim[0]) * dtype_size(t->dtype);

@@ -7,8 +7,6 @@
 #include "port.h"
 #include "program.h"
 
-enum { MAX_BATCH = 64 };
-
 /* ---------------------------------------------------------------- temperatures */
 
 static glow_status bad_temperature(const struct model *m, const char *item, const char *why)
@@ -85,9 +83,8 @@ static void set_inputs(const struct program *p, const double *temperature)
 glow_status sampling_draw(struct model *m, const double *temperature, int64_t n, uint64_t seed,
                           bool average, void *x)
 {
-    int64_t parts = (n + MAX_BATCH - 1) / MAX_BATCH;
     struct program_options o = { .kind = PROGRAM_SAMPLE,
-                                 .batch = parts ? (n + parts - 1) / parts : 1,
+                                 .batch = port_batch(n),
                                  .average = average };
     struct program *p;
     size_t row = (size_t)model_dimensions(m) * dtype_size(m->real);

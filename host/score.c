@@ -3,7 +3,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include "latents.h"
 #include "port.h"
 #include "rows.h"
 
@@ -33,9 +32,7 @@ static glow_status score_rows(struct session *s, struct rows *rows, bool average
 {
     struct model *m = s->model;
     int64_t n = rows_count(rows);
-    struct program_options o = { .kind = PROGRAM_EVAL,
-                                 .batch = latents_batch(n),
-                                 .average = average };
+    struct program_options o = { .kind = PROGRAM_EVAL, .batch = port_batch(n), .average = average };
     struct program *p = NULL;
     glow_status status = GLOW_OK;
     char name[4200];
