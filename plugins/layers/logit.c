@@ -46,7 +46,9 @@ static void forward(const struct glow_self *self, struct glow_graph *g, struct g
     u = glow_binary(g, GLOW_MAX, u, glow_num(g, 1.0 / 1024));
     glow_value p = glow_scale(g, glow_add(g, v, u), 1.0 / 256);
     glow_value log_q = glow_log(g, inset(g, p, a));
-    glow_value log_1q = glow_log(g, inset(g, glow_sub(g, glow_num(g, 1), p), a));
+    /* 1 - p, of its own parts: near white the rounding of v + u would show in what is left to 1. */
+    glow_value rest = glow_add(g, glow_sub(g, glow_num(g, 255), v), glow_sub(g, glow_num(g, 1), u));
+    glow_value log_1q = glow_log(g, inset(g, glow_scale(g, rest, 1.0 / 256), a));
     add_terms(self, g, f, log_q, log_1q, 1);
     f->op->set_x(f, glow_sub(g, log_q, log_1q));
 }
