@@ -62,6 +62,8 @@ check_PROGRAMS += \
 	%D%/test_plan \
 	%D%/test_program \
 	%D%/test_rewrite \
+	%D%/test_settings \
+	%D%/test_train \
 	%D%/test_types \
 	%D%/layers/test_actnorm \
 	%D%/layers/test_additive \
@@ -83,6 +85,8 @@ check_PROGRAMS += \
 %C%_test_plan_LDADD = $(engine_LIBS)
 %C%_test_program_LDADD = $(engine_LIBS)
 %C%_test_rewrite_LDADD = $(engine_LIBS)
+%C%_test_settings_LDADD = $(engine_LIBS)
+%C%_test_train_LDADD = $(engine_LIBS)
 %C%_test_types_LDADD = $(engine_LIBS)
 %C%_layers_test_actnorm_LDADD = $(engine_LIBS)
 %C%_layers_test_additive_LDADD = $(engine_LIBS)

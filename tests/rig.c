@@ -155,6 +155,61 @@ int64_t rig_count(const struct program *p, const char *output)
     return tensor_count(output_of(p, output));
 }
 
+/* ---------------------------------------------------------------- training */
+
+void rig_train(struct rig_training *t, const char *members, const char *sections)
+{
+    struct config *config;
+    size_t size = strlen(members) + strlen(sections) + 32;
+    char *text = malloc(size);
+    struct data_stream_options o;
+    ck_assert_ptr_nonnull(text);
+    *t = (struct rig_training){ .model = NULL };
+    snprintf(text, size, "model: { %s }; %s", members, sections);
+    OK(config_parse(&config, text, "test.cfg"));
+    free(text);
+    OK(settings_read(&t->settings, config));
+    OK(model_new(&t->model, config, rig_registry(),
+                 &(struct model_options){ .threads = t->settings.threads,
+                                          .real = t->settings.real,
+                                          .seed = t->settings.seed }));
+    OK(trainer_open(&t->trainer, t->model, &t->settings));
+    OK(data_open(&t->data, rig_registry(), t->model->config, "train", &t->model->input,
+                 t->settings.seed));
+    OK(data_settings(t->model->config, &o));
+    o.dtype = t->model->real;
+    o.seed = t->settings.seed;
+    o.workers = 1;
+    OK(data_stream_open(&t->stream, t->data, &o));
+}
+
+glow_status rig_step(struct rig_training *t, struct train_report *report)
+{
+    const struct data_batch *batch;
+    OK(data_stream_next(t->stream, &batch));
+    return trainer_step(&t->trainer, batch->x, report);
+}
+
+void rig_train_end(struct rig_training *t)
+{
+    data_stream_close(t->stream);
+    data_close(t->data);
+    trainer_close(&t->trainer);
+    model_free(t->model);
+    settings_free(&t->settings);
+}
+
+uint64_t rig_hash_params(const struct model *m, const void *arena)
+{
+    uint64_t h = 0;
+    for (int i = 0; i < m->n_params; i++) {
+        size_t size = dtype_size(m->real);
+        h = 31 * h + rig_hash((const char *)arena + (size_t)m->params[i].offset * size,
+                              (size_t)m->params[i].count * size);
+    }
+    return h;
+}
+
 /* ---------------------------------------------------------------- numbers */
 
 void rig_gauss(uint64_t stream, double *out, int64_t n)

@@ -7,6 +7,7 @@
 #undef fail /* a macro of check.h; status.h has a function */
 #include "model.h"
 #include "program.h"
+#include "train.h"
 
 /* The plug-ins of the search path; opened at first use, freed by rig_run. */
 struct registry *rig_registry(void);
@@ -34,6 +35,23 @@ void rig_write(const struct program *, const char *input, const double *values);
 void rig_go(struct program *);
 void rig_read(const struct program *, const char *output, double *values);
 int64_t rig_count(const struct program *, const char *output);
+/* A model in training: the members of its group, and the other sections of a configuration, `data`
+ * among them: "data: { dataset = ...; }; train: { ... };". Data and stream are those of the train
+ * split. */
+struct rig_training {
+    struct settings settings;
+    struct model *model;
+    struct trainer trainer;
+    struct data *data;
+    struct data_stream *stream;
+};
+void rig_train(struct rig_training *, const char *members, const char *sections);
+/* The next batch of the stream, trained on. */
+glow_status rig_step(struct rig_training *, struct train_report *);
+void rig_train_end(struct rig_training *);
+/* All parameters, frozen ones too, without the gaps between them. */
+uint64_t rig_hash_params(const struct model *, const void *arena);
+
 /* n normal numbers, or uniform ones of [lo, hi). */
 void rig_gauss(uint64_t stream, double *out, int64_t n);
 void rig_uniform(uint64_t stream, double lo, double hi, double *out, int64_t n);
