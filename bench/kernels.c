@@ -1,6 +1,7 @@
 /* kernels.c - how fast the products are: GFLOP/s and the share of this processor's multiply-add peak,
  * which is measured in the same run, between the shapes. One thread unless the first argument says
- * otherwise; the second is the time for each line, in seconds. GLOW_CPU chooses the instruction set.
+ * otherwise; the second is the time for each line, in seconds; the third is the part to run: S, M, C,
+ * odd or single. GLOW_CPU chooses the instruction set.
  *
  * The coupling networks are those of bench-s, bench-m and bench-c at each level. FLOPs are those of the
  * convolutions alone, three times the forward pass for a training step. */
@@ -294,6 +295,25 @@ static void matrices(int64_t m, int64_t n, int64_t k)
     release(&w);
 }
 
+static void singles(void)
+{
+    static const struct conv convs[] = { { 16, 32, 3, 32, 3 }, { 16, 16, 64, 64, 3 },
+                                         { 16, 16, 128, 128, 3 }, { 16, 32, 32, 3, 3 },
+                                         { 1, 28, 1, 16, 5 } };
+    for (size_t i = 0; i < sizeof convs / sizeof *convs; i++) convolutions(&convs[i]);
+    channels(16, 16, 12);
+    channels(16, 8, 24);
+    channels(16, 4, 48);
+    matrices(512, 512, 512);
+    matrices(1000, 100, 30);
+    matrices(64, 64, 4096);
+}
+
+static int wanted(int argc, char **argv, const char *part)
+{
+    return argc <= 3 || !strcmp(argv[3], part);
+}
+
 int main(int argc, char **argv)
 {
     static const struct net s[] = { { "S16", 64, 16, 2, 128, 4 }, { "S8", 64, 8, 4, 128, 8 },
@@ -304,26 +324,17 @@ int main(int argc, char **argv)
                                     { "C8", 4, 8, 24, 512, 48 }, { "C4", 4, 4, 48, 512, 96 } };
     static const struct net odd[] = { { "28x28, one image", 1, 28, 2, 100, 4 },
                                       { "50x30 pixels as 39x39", 3, 39, 3, 77, 6 } };
-    static const struct conv convs[] = { { 16, 32, 3, 32, 3 }, { 16, 16, 64, 64, 3 },
-                                         { 16, 16, 128, 128, 3 }, { 16, 32, 32, 3, 3 },
-                                         { 1, 28, 1, 16, 5 } };
     if (argc > 2) seconds_per_line = atof(argv[2]);
     if (backend_cpu.open(&engine, argc > 1 ? atoi(argv[1]) : 1)) {
         fprintf(stderr, "%s\n", fail_message());
         return 1;
     }
     peak();
-    model("S", s, 3);
-    model("M", m, 3);
-    model("C", c, 4);
-    model("odd shapes", odd, 2);
-    for (size_t i = 0; i < sizeof convs / sizeof *convs; i++) convolutions(&convs[i]);
-    channels(16, 16, 12);
-    channels(16, 8, 24);
-    channels(16, 4, 48);
-    matrices(512, 512, 512);
-    matrices(1000, 100, 30);
-    matrices(64, 64, 4096);
+    if (wanted(argc, argv, "S")) model("S", s, 3);
+    if (wanted(argc, argv, "M")) model("M", m, 3);
+    if (wanted(argc, argv, "C")) model("C", c, 4);
+    if (wanted(argc, argv, "odd")) model("odd shapes", odd, 2);
+    if (wanted(argc, argv, "single")) singles();
     printf("peak of one thread: %.1f GFLOP/s\n", peak());
     backend_cpu.close(engine);
     return 0;

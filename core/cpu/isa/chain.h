@@ -38,6 +38,8 @@ struct chain_stage {
     /* Sums over the pixels of one unit; those of the others follow at chain.gradient_size. */
     real *dw; /* panels (rows, depth) or, where dw_turned, (depth, rows) */
     int dw_turned;
+    real *dw_plain; /* room to turn it back */
+    int64_t dw_panel;
     real *db;    /* (out, LANES) */
     real *dedge; /* (out, taps, LANES) */
     int want_dw, want_db;
@@ -52,6 +54,8 @@ struct chain {
     struct chain_stage stage[CHAIN_STAGES];
     int64_t gradient_size, gradient_units;
     real *gradients; /* of the first unit */
+    int64_t row_size;
+    real *rows; /* one output's gradients, for each worker */
 };
 
 /* Begins a chain on images like x (N,C,H,W); trailing axes beyond or short of H and W are folded.
@@ -111,7 +115,7 @@ struct chain_units NAME(chain_units)(const struct chain *, int64_t reach, int64_
 void NAME(chain_carve_weights)(struct chain *, struct carve *, int forward, int backward);
 void NAME(chain_pack)(struct chain *, struct pool *);
 /* Room for gradients of the stages that want them. */
-void NAME(chain_carve_gradients)(struct chain *, struct carve *, int64_t units);
+void NAME(chain_carve_gradients)(struct chain *, struct carve *, int64_t units, int threads);
 /* Adds up the units and writes dw, db and dlogs of each stage, out[3 stage ..]; data NULL:
  * unwanted. */
 void NAME(chain_unpack)(struct chain *, struct pool *, const struct tensor *out);

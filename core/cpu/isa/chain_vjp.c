@@ -79,7 +79,7 @@ void NAME(chain_carve_backward)(struct chain_backward *b, struct chain *c, struc
     b->halos = CARVE(room, real, halos);
 
     NAME(chain_carve_weights)(c, room, (int)again, b->want_dx || c->n_stages > 1);
-    NAME(chain_carve_gradients)(c, room, b->units.n);
+    NAME(chain_carve_gradients)(c, room, b->units.n, threads);
     if (again) NAME(chain_carve_forward)(&b->again, c, room, threads);
     for (int i = 0; i < n; i++) {
         const int last = chain_last(c, i);

@@ -115,10 +115,11 @@ static int turned(const struct chain_stage *s)
     return other < plain;
 }
 
-void NAME(chain_carve_gradients)(struct chain *c, struct carve *room, int64_t units)
+void NAME(chain_carve_gradients)(struct chain *c, struct carve *room, int64_t units, int threads)
 {
-    struct carve one = { NULL, 0 };
+    struct carve one = { NULL, 0 }; /* a unit's gradients */
     size_t at[CHAIN_STAGES][3];
+    int64_t row = 0;
     for (int i = 0; i < c->n_stages; i++) {
         struct chain_stage *s = &c->stage[i];
         s->dw_turned = turned(s);
@@ -130,10 +131,15 @@ void NAME(chain_carve_gradients)(struct chain *c, struct carve *room, int64_t un
         if (s->want_db) CARVE(&one, real, s->out * LANES);
         at[i][2] = one.used + 64;
         if (s->want_dw && has_edge_weight(s)) CARVE(&one, real, s->out * s->taps * LANES);
+        if (s->want_dw && s->dw_turned)
+            s->dw_plain = CARVE(room, real, panels_count(s->rows + LANES, s->depth));
+        if (s->want_dw && s->kind == STAGE_SCATTER) row = max_int(row, s->in * s->taps + LANES);
     }
     c->gradient_size = (int64_t)(one.used / sizeof(real));
     c->gradient_units = units;
     c->gradients = CARVE(room, real, c->gradient_size * units);
+    c->row_size = divide_up(row, PANEL) * PANEL;
+    c->rows = CARVE(room, real, c->row_size * threads);
     for (int i = 0; i < c->n_stages && room->base; i++) {
         struct chain_stage *s = &c->stage[i];
         char *base = (char *)c->gradients;
@@ -162,54 +168,68 @@ static real lanes_sum(const real *x)
     return sum;
 }
 
+/* dw of a stage as (rows, depth), whose panels lie dw_panel apart. */
+static void plain_dw(void *arg, int64_t stage, int worker)
+{
+    struct chain_stage *s = &((struct chain *)arg)->stage[stage];
+    (void)worker;
+    s->dw_panel = s->rows * PANEL;
+    if (!s->dw || !s->dw_turned) return;
+    s->dw_panel = divide_up(s->rows, LANES) * LANES * PANEL;
+    NAME(transpose_panels)(s->dw_plain, s->dw_panel, s->dw, s->depth, s->rows);
+    s->dw = s->dw_plain;
+}
+
 /* What an output channel's gradients are written to. */
 struct outputs {
     const struct chain *chain;
     const struct tensor *out;
 };
 
-/* The gradients of a row of the stage's matrix: scaled into dw (step apart), and times w summed;
- * either may be NULL. */
-static double unpack_row(const struct chain_stage *s, int64_t row, const real *w, real *dw,
-                         int64_t step, real scale)
+/* n gradients d in a row: dw = d scale, and the sum of d w is returned; either may be NULL. */
+static double unpack_run(const real *d, int64_t n, const real *w, real *dw, real scale)
 {
+    vec sums = vec_splat(0);
     double dot = 0;
-    const int64_t n = s->depth;
-    for (int64_t c = 0; c < n; c += PANEL) {
-        const int64_t width = min_int(PANEL, n - c);
-        const real *from = s->dw_turned ? s->dw + row / PANEL * n * PANEL + c * PANEL + row % PANEL
-                                        : s->dw + c / PANEL * s->rows * PANEL + row * PANEL;
-        const int64_t from_step = s->dw_turned ? PANEL : 1;
-        real part = 0;
-        if (w)
-            for (int64_t i = 0; i < width; i++) part += from[i * from_step] * w[(c + i) * step];
-        dot += (double)part;
-        if (dw)
-            for (int64_t i = 0; i < width; i++) dw[(c + i) * step] = from[i * from_step] * scale;
-    }
+    int64_t i = 0;
+    for (; w && i + LANES <= n; i += LANES) sums += vec_load(d + i) * vec_load(w + i);
+    for (; w && i < n; i++) dot += (double)(d[i] * w[i]);
+    for (int lane = 0; lane < LANES; lane++) dot += (double)sums[lane];
+    if (dw)
+        for (i = 0; i < n; i++) dw[i] = d[i] * scale;
     return dot;
 }
 
-static void unpack_output(const struct chain_stage *s, int64_t o, const struct tensor *out)
+/* The same for output o, in pieces of a panel, or as one row when taps have been put side by side.
+ */
+static double unpack_inside(const struct chain_stage *s, int64_t o, const real *w, real *dw,
+                            real *row)
+{
+    double dot = 0;
+    if (s->kind == STAGE_SCATTER) {
+        NAME(unpack_taps)(row, s->dw, s->dw_panel, o * s->taps, s->taps, s->in);
+        return unpack_run(row, s->in * s->taps, w, dw, s->scale[o]);
+    }
+    for (int64_t c = 0; c < s->depth; c += PANEL)
+        dot += unpack_run(s->dw + c / PANEL * s->dw_panel + o * PANEL, min_int(PANEL, s->depth - c),
+                          w ? w + c : NULL, dw ? dw + c : NULL, s->scale[o]);
+    return dot;
+}
+
+static void unpack_output(const struct chain_stage *s, int64_t o, const struct tensor *out,
+                          real *row)
 {
     const int64_t inside = s->in * s->taps, all = inside + s->edge * s->taps;
     const real *w = s->logs ? (const real *)s->w->data + o * s->w_stride : NULL;
-    real *dw = out[0].data ? (real *)out[0].data + o * all : NULL;
-    double dot = 0;
-    if (s->dw && s->kind == STAGE_SCATTER) {
-        for (int64_t tap = 0; tap < s->taps; tap++)
-            dot += unpack_row(s, o * s->taps + tap, w ? w + tap : NULL, dw ? dw + tap : NULL,
-                              s->taps, s->scale[o]);
-        for (int64_t tap = 0; tap < s->taps && s->dedge; tap++) {
-            const real d = lanes_sum(s->dedge + (o * s->taps + tap) * LANES);
-            if (w) dot += (double)(d * w[inside + tap]);
-            if (dw) dw[inside + tap] = d * s->scale[o];
-        }
-    } else if (s->dw) {
-        dot = unpack_row(s, o, w, dw, 1, s->scale[o]);
-        if (dw && s->kind == STAGE_POINT && s->edge) dw[inside] = 0; /* 1 x 1 sees no edge */
-    }
     const real db = s->db ? lanes_sum(s->db + o * LANES) : 0;
+    real *dw = out[0].data ? (real *)out[0].data + o * all : NULL;
+    double dot = s->dw ? unpack_inside(s, o, w, dw, row) : 0;
+    for (int64_t tap = 0; tap < s->taps && s->dedge; tap++) {
+        const real d = lanes_sum(s->dedge + (o * s->taps + tap) * LANES);
+        if (w) dot += (double)(d * w[inside + tap]);
+        if (dw) dw[inside + tap] = d * s->scale[o];
+    }
+    if (dw && s->kind == STAGE_POINT && s->edge) dw[inside] = 0; /* 1 x 1 sees no edge */
     if (out[1].data) ((real *)out[1].data)[o] = db * s->scale[o];
     if (out[2].data && s->logs)
         ((real *)out[2].data)[o] =
@@ -219,14 +239,14 @@ static void unpack_output(const struct chain_stage *s, int64_t o, const struct t
 static void unpack_task(void *arg, int64_t task, int worker)
 {
     const struct outputs *u = arg;
-    (void)worker;
+    real *row = u->chain->rows + worker * u->chain->row_size;
     for (int i = 0; i < u->chain->n_stages; i++) {
         const struct chain_stage *s = &u->chain->stage[i];
         const int64_t n = divide_up(s->out, OUTPUTS_PER_TASK);
         if (task < n) {
             const int64_t end = min_int(s->out, (task + 1) * OUTPUTS_PER_TASK);
             for (int64_t o = task * OUTPUTS_PER_TASK; o < end; o++)
-                unpack_output(s, o, u->out + 3 * i);
+                unpack_output(s, o, u->out + 3 * i, row);
             return;
         }
         task -= n;
@@ -240,5 +260,6 @@ void NAME(chain_unpack)(struct chain *c, struct pool *pool, const struct tensor 
     for (int i = 0; i < c->n_stages; i++) tasks += divide_up(c->stage[i].out, OUTPUTS_PER_TASK);
     if (c->gradient_units > 1)
         pool_run(pool, divide_up(c->gradient_size, SUM_PER_TASK), sum_units, c);
+    pool_run(pool, c->n_stages, plain_dw, c);
     pool_run(pool, tasks, unpack_task, &u);
 }

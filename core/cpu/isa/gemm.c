@@ -1,6 +1,6 @@
 /* gemm.c - the register-blocked kernels and the loops around them. For each number of rows up to
- * BLOCK_ROWS, one or two vectors of columns, and both forms of A there is a kernel of its own, because
- * only constant bounds let the compiler keep the sums in registers. */
+ * BLOCK_ROWS, one or two vectors of columns, and both forms of A there is a kernel of its own,
+ * because only constant bounds let the compiler keep the sums in registers. */
 #include <string.h>
 #include "gemm.h"
 
@@ -39,35 +39,33 @@ ALWAYS_INLINE void multiply_add(const int rows, const int vectors, vec sum[BLOCK
     }
 }
 
+/* C row by row: one pointer that moves on costs less than an address for each row. */
 ALWAYS_INLINE void finish(const int rows, const int vectors, vec sum[BLOCK_ROWS][2],
                           const struct tile_product *p)
 {
-    real *c = p->c;
     const int64_t stride = p->c_stride;
-    if (p->add) {
-        UNROLL for (int r = 0; r < rows; r++)
-            UNROLL for (int v = 0; v < vectors; v++) sum[r][v] += vec_load(c + r * stride + v * LANES);
-    }
-    if (p->relu) { /* not max(x, 0), which would swallow NaN */
-        UNROLL for (int r = 0; r < rows; r++)
-            UNROLL for (int v = 0; v < vectors; v++)
-                sum[r][v] = (vec)((vec_int)sum[r][v] & ~(vec_int)(sum[r][v] < vec_splat(0)));
-    }
-    if (p->mask) {
-        UNROLL for (int r = 0; r < rows; r++)
-            UNROLL for (int v = 0; v < vectors; v++)
-                sum[r][v] = (vec)((vec_int)sum[r][v] &
-                                  (vec_int)(vec_load(p->mask + r * stride + v * LANES) > vec_splat(0)));
-    }
+    const real *mask = p->mask;
+    real *c = p->c, *sums = p->sums;
     UNROLL for (int r = 0; r < rows; r++)
-        UNROLL for (int v = 0; v < vectors; v++) vec_store(c + r * stride + v * LANES, sum[r][v]);
-    if (p->sums) {
-        UNROLL for (int r = 0; r < rows; r++)
+    {
+        UNROLL for (int v = 0; v < vectors; v++)
         {
-            vec total = sum[r][0];
-            if (vectors == 2) total += sum[r][1];
-            vec_store(p->sums + r * LANES, vec_load(p->sums + r * LANES) + total);
+            vec x = sum[r][v];
+            if (p->add) x += vec_load(c + v * LANES);
+            /* Not max(x, 0), which would swallow NaN. */
+            if (p->relu) x = (vec)((vec_int)x & ~(vec_int)(x < vec_splat(0)));
+            if (mask) x = (vec)((vec_int)x & (vec_int)(vec_load(mask + v * LANES) > vec_splat(0)));
+            vec_store(c + v * LANES, x);
+            sum[r][v] = x;
         }
+        c += stride;
+        if (mask) mask += stride;
+    }
+    if (!sums) return;
+    UNROLL for (int r = 0; r < rows; r++)
+    {
+        const vec total = vectors == 2 ? sum[r][0] + sum[r][1] : sum[r][0];
+        vec_store(sums + r * LANES, vec_load(sums + r * LANES) + total);
     }
 }
 
@@ -78,14 +76,15 @@ ALWAYS_INLINE void kernel(const int rows, const int vectors, const int form,
     const real *a = p->a, *b = p->b;
     const int64_t depth = p->depth, b_stride = p->b_stride;
 
-    UNROLL for (int r = 0; r < rows; r++)
-    {
-        UNROLL for (int v = 0; v < vectors; v++)
-        {
-            sum[r][v] = vec_splat(p->bias ? p->bias[r] : 0);
-            if (p->add) __builtin_prefetch(p->c + r * p->c_stride + v * LANES, 1);
+    if (p->add) {
+        const real *c = p->c;
+        for (int r = 0; r < rows; r++, c += p->c_stride) {
+            __builtin_prefetch(c, 1);
+            if (vectors == 2) __builtin_prefetch(c + LANES, 1);
         }
     }
+    UNROLL for (int r = 0; r < rows; r++) UNROLL for (int v = 0; v < vectors; v++) sum[r][v] =
+        vec_splat(p->bias ? p->bias[r] : 0);
     if (form == A_BLOCKS) {
         for (int64_t k = 0; k < depth; k++, a += rows, b += b_stride)
             multiply_add(rows, vectors, sum, a, 1, b);
@@ -151,12 +150,10 @@ static void run_exact(int form, int vectors, int rows, int64_t columns, struct t
     for (int r = 0; r < rows; r++) memcpy(c + r * stride, detour + r * PANEL, bytes);
 }
 
-/* Block `block` of the rows times panel `panel`, at depth first .. first+depth-1. */
-static void run_tile(const struct product *p, int64_t block, int64_t panel, int64_t first,
-                     int64_t depth)
+/* A block of rows times panel `panel`, at depth first .. first+depth-1. */
+static void run_tile(const struct product *p, int64_t row, int64_t rows, int64_t panel,
+                     int64_t first, int64_t depth)
 {
-    const int64_t row = block_first(p->rows, block);
-    const int rows = (int)(block_first(p->rows, block + 1) - row);
     const int64_t columns = min_int(PANEL, p->columns - panel * PANEL);
     const int vectors = columns > LANES ? 2 : 1;
     const int form = p->a_panel ? A_PANELS : A_BLOCKS;
@@ -178,7 +175,7 @@ static void run_tile(const struct product *p, int64_t block, int64_t panel, int6
         .sums = last && p->sums ? p->sums + row * LANES : NULL,
     };
     if (p->exact && columns < vectors * LANES)
-        run_exact(form, vectors, rows, columns, &t);
+        run_exact(form, vectors, (int)rows, columns, &t);
     else
         kernels[form][vectors - 1][rows](&t);
 }
@@ -188,14 +185,15 @@ static void run_tile(const struct product *p, int64_t block, int64_t panel, int6
 void NAME(product)(const struct product *p)
 {
     const int64_t blocks = block_count(p->rows), panels = divide_up(p->columns, PANEL);
+    const int64_t short_block = p->rows / blocks, longer = p->rows % blocks;
     for (int64_t first = 0; first < p->depth; first += DEPTH_BLOCK) {
         const int64_t depth = min_int(DEPTH_BLOCK, p->depth - first);
-        if (p->add) {
-            for (int64_t j = 0; j < panels; j++)
-                for (int64_t i = 0; i < blocks; i++) run_tile(p, i, j, first, depth);
-        } else {
-            for (int64_t i = 0; i < blocks; i++)
-                for (int64_t j = 0; j < panels; j++) run_tile(p, i, j, first, depth);
-        }
+        const int64_t outer = p->add ? panels : 1, inner = p->add ? 1 : panels;
+        for (int64_t i = 0; i < outer; i++)
+            for (int64_t block = 0, row = 0; block < blocks; block++) {
+                const int64_t rows = short_block + (block < longer);
+                for (int64_t j = 0; j < inner; j++) run_tile(p, row, rows, i + j, first, depth);
+                row += rows;
+            }
     }
 }

@@ -57,7 +57,7 @@ struct matrix {
 ALWAYS_INLINE struct matrix matrix_of(const real *data, int64_t rows, int64_t columns,
                                       int64_t row_stride, int64_t column_stride)
 {
-    return (struct matrix){ data, rows, columns, 1, row_stride, 0, column_stride, NULL };
+    return (struct matrix){ data, rows, columns, rows, 0, row_stride, column_stride, NULL };
 }
 
 /* Rows of matrices are packed in blocks of at most BLOCK_ROWS, as equal as can be. */
@@ -72,9 +72,13 @@ ALWAYS_INLINE int64_t block_first(int64_t rows, int64_t block)
 void NAME(pack_panels)(real *panels, int64_t panel, const struct matrix *m, int64_t first,
                        int64_t n);
 /* The transpose of m as operand A in blocks, (columns, rows) = blocks[block][rows][rows of the
- * block]: block number `block` of block_count(m->columns). The whole has columns * rows elements,
- * and LANES behind them may be written. */
+ * block]: block number `block` of block_count(m->columns). */
 void NAME(pack_blocks)(real *blocks, const struct matrix *m, int64_t block);
+/* Rows row .. row+taps-1 of a panel matrix side by side: to[c taps + tap]. LANES behind it are
+ * written.
+ */
+void NAME(unpack_taps)(real *to, const real *panels, int64_t panel, int64_t row, int64_t taps,
+                       int64_t columns);
 /* The transpose of a panel matrix (rows, columns) as a panel matrix with `columns` rows, rounded up
  * to LANES, whose panels lie `to_panel` apart. Columns behind the last are 0 up to the next vector.
  */
