@@ -208,9 +208,26 @@ static bool has_prefix(const struct checkpoint *c, const char *prefix)
     return false;
 }
 
+/* Every instance of the checkpoint has its place in the model. */
+static glow_status check_instances(const struct checkpoint *c, const struct model *m)
+{
+    const char *path;
+    json_t *entry, *have = model_instances(m);
+    glow_status status = have ? GLOW_OK : fail_memory(1, "checkpoint");
+    json_object_foreach(c->instances, path, entry)
+    {
+        const char *id = json_string_value(json_object_get(entry, "id"));
+        if (status == GLOW_OK && !json_object_get(have, path))
+            status = fail(GLOW_EINVAL, "%s: holds \"%s\" at %s, where this model has nothing", c->path, id ? id : "?", path);
+    }
+    json_decref(have);
+    return status;
+}
+
 glow_status checkpoint_load(struct checkpoint *c, struct model *m)
 {
     const char *initialised = safetensors_metadata(c->file, "initialised");
+    TRY(check_instances(c, m));
     TRY(load_arena(c, m, "", m->weights, false));
     m->initialised = initialised && !strcmp(initialised, "true");
     if (!has_prefix(c, "average.")) return GLOW_OK;

@@ -136,7 +136,8 @@ glow_status model_input_type(const struct config *c, struct glow_type *t)
 
 /* ---------------------------------------------------------------- stored options */
 
-/* Gives an instance and its children the option values that a checkpoint holds. */
+/* Gives an instance and its children the option values that a checkpoint holds. A child may be one that
+ * the plug-in did not have then. */
 static glow_status use_stored(const struct model *m, struct instance *self)
 {
     const json_t *entry = json_object_get(m->stored, self->path);
@@ -157,6 +158,15 @@ static glow_status use_stored(const struct model *m, struct instance *self)
     }
     for (int i = 0; i < self->n_children; i++) TRY(use_stored(m, self->child[i]));
     return GLOW_OK;
+}
+
+/* The same for a layer or prior of the configuration, which must be the checkpoint's. */
+static glow_status use_stored_whole(const struct model *m, struct instance *self)
+{
+    if (!json_object_get(m->stored, self->path))
+        return fail(GLOW_EINVAL, "%s: the checkpoint holds nothing here, the configuration \"%s\"", self->path,
+                    self->info->desc->id);
+    return use_stored(m, self);
 }
 
 static int record_instance(json_t *all, const struct instance *self)
@@ -210,7 +220,7 @@ int model_add_latent(struct model *m, int layer, const char *name, const char *s
                          node && config_kind(node) == CONFIG_GROUP ? node : NULL, also, path, m->seed) != GLOW_OK)
             return -1;
         m->priors[m->n_priors++] = prior;
-        if (m->stored && use_stored(m, prior) != GLOW_OK) return -1;
+        if (m->stored && use_stored_whole(m, prior) != GLOW_OK) return -1;
     }
     if (prior->info->desc->kind != GLOW_PRIOR) {
         fail(GLOW_EINVAL, "%s: option \"%s\" is no prior", path, slot);
@@ -486,7 +496,7 @@ glow_status model_new(struct model **out, struct config *config, struct registry
     m->input.batched = 1;
     TRY_OUT(m->backend->open(&m->engine, o->threads));
     TRY_OUT(add_flow(m, config_member(model, "flow"), "", 0));
-    for (int i = 0; i < m->n_layers && m->stored; i++) TRY_OUT(use_stored(m, m->layers[i].self));
+    for (int i = 0; i < m->n_layers && m->stored; i++) TRY_OUT(use_stored_whole(m, m->layers[i].self));
     TRY_OUT(add_layer(m, NULL));
     TRY_OUT(build(m));
     TRY_OUT(arena(m, &m->weights, "weights"));
