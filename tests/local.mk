@@ -56,6 +56,7 @@ check_LTLIBRARIES += %D%/librig.la
 	%D%/rig.h
 engine_LIBS = %D%/librig.la $(LDADD)
 check_PROGRAMS += \
+	%D%/test_checkpoint \
 	%D%/test_conform \
 	%D%/test_gradient \
 	%D%/test_graph \
@@ -79,6 +80,7 @@ check_PROGRAMS += \
 	%D%/nets/test_resnet \
 	%D%/priors/test_learned \
 	%D%/priors/test_normal
+%C%_test_checkpoint_LDADD = $(engine_LIBS)
 %C%_test_conform_LDADD = $(engine_LIBS)
 %C%_test_gradient_LDADD = $(engine_LIBS)
 %C%_test_graph_LDADD = $(engine_LIBS)

@@ -279,6 +279,10 @@ void rig_message(const char *part)
         ck_abort_msg("the message is \"%s\", without \"%s\"", fail_message(), part);
 }
 
+const char *rig_path(const char *name) { return scratch_path(name); }
+char *rig_load_file(const char *name, size_t *n) { return scratch_load(name, n); }
+void rig_save_file(const char *name, const void *bytes, size_t n) { scratch_save(name, bytes, n); }
+
 TCase *rig_case(const char *name)
 {
     TCase *tests = tcase_create(name);

@@ -67,6 +67,11 @@ void rig_gradients(const struct model *, double *out); /* (n_trained) */
 
 /* Fails the test unless the last message of the engine holds that part. */
 void rig_message(const char *part);
+/* Files in a directory that rig_run makes and removes. */
+const char *rig_path(const char *name); /* valid until the eighth next call */
+char *rig_load_file(const char *name, size_t *n);
+void rig_save_file(const char *name, const void *bytes, size_t n);
+
 /* A test case, and its program's end: runs it, cleans up, returns the exit code. */
 TCase *rig_case(const char *name);
 int rig_run(TCase *);

@@ -208,6 +208,7 @@ START_TEST(rejected_steps)
     ck_assert_int_eq(rig_step(&t, &r),
                      GLOW_OK); /* a good one: training goes on, the count begins anew */
     ck_assert(r.accepted && hash_state(t.model) != before);
+    ck_assert_uint_eq(t.trainer.updates, 4);
     before = hash_state(t.model);
     ck_assert_int_eq(trainer_step(&t.trainer, bad, &r), GLOW_OK);
     ck_assert_int_eq(trainer_step(&t.trainer, bad, &r), GLOW_OK);
