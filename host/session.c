@@ -29,8 +29,10 @@ static glow_status load_config(struct config **config, const char *path)
 glow_status session_open(struct session *s, const char *path, const struct overrides *overrides)
 {
     *s = (struct session){ 0 };
-    TRY(load_config(&s->config, path));
-    return prepare(s, overrides);
+    glow_status status = load_config(&s->config, path);
+    if (status == GLOW_OK) status = prepare(s, overrides);
+    if (status != GLOW_OK) session_close(s);
+    return status;
 }
 
 void session_close(struct session *s)
@@ -136,6 +138,7 @@ glow_status session_restore(struct session *s, const char *path, const char *con
     }
 out:
     checkpoint_close(c);
+    if (status != GLOW_OK) session_close(s);
     return status;
 }
 

@@ -15,7 +15,9 @@ struct session {
     struct model *model; /* NULL: only the configuration is open */
 };
 
-/* Reads a configuration file and applies the overrides; no plug-in is loaded, no model made. */
+/* The two that begin a session leave a closed one behind when they fail.
+ *
+ * Reads a configuration file and applies the overrides; no plug-in is loaded, no model made. */
 glow_status session_open(struct session *, const char *path, const struct overrides *);
 /* The configuration and the model of a checkpoint: a file, or a run directory, whose latest is
  * taken. `config` (may be NULL) is a file to read in place of the stored configuration; its model
