@@ -60,6 +60,7 @@ check_PROGRAMS += \
 	%D%/test_conform \
 	%D%/test_gradient \
 	%D%/test_graph \
+	%D%/test_model \
 	%D%/test_plan \
 	%D%/test_program \
 	%D%/test_rewrite \
@@ -84,6 +85,7 @@ check_PROGRAMS += \
 %C%_test_conform_LDADD = $(engine_LIBS)
 %C%_test_gradient_LDADD = $(engine_LIBS)
 %C%_test_graph_LDADD = $(engine_LIBS)
+%C%_test_model_LDADD = $(engine_LIBS)
 %C%_test_plan_LDADD = $(engine_LIBS)
 %C%_test_program_LDADD = $(engine_LIBS)
 %C%_test_rewrite_LDADD = $(engine_LIBS)
