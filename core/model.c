@@ -246,7 +246,7 @@ double model_temperature(const struct model *m, const struct latent *l)
     const struct config_node *group = config_find(m->config, "sample.temperature"), *n = NULL;
     if (!group) return 1;
     if (config_kind(group) == CONFIG_REAL || config_kind(group) == CONFIG_INT) return config_real(group);
-    for (int i = 0; i < config_count(group) && config_kind(group) == CONFIG_GROUP; i++) { /* the full name, then the group */
+    for (int i = 0; i < config_count(group) && config_kind(group) == CONFIG_GROUP; i++) {
         const struct config_node *e = config_at(group, i);
         if (!strcmp(config_key(e), l->group) && !n) n = e;
     }

@@ -88,7 +88,7 @@ int model_add_latent(struct model *, int layer, const char *name, const char *sl
 glow_status model_draw_param(struct model *, int index);
 /* The dimensions of one sample (D), and whether it is an image. */
 int64_t model_dimensions(const struct model *);
-/* Temperature of a latent: from `sample.temperature` {y, z, or a full latent name}, default 1. */
+/* Temperature of a latent: `sample.temperature`, or its member of the latent's group; default 1. */
 double model_temperature(const struct model *, const struct latent *);
 /* Every instance of the model, children and priors too: path, kind, id, schema and resolved options as a
  * JSON object by path. The caller decrefs. NULL when out of memory. */
