@@ -50,6 +50,8 @@ kernels_LIBS = %D%/libkernels_test.la $(LDADD)
 # The engine and its plug-ins: small models on the rig, and the conformance suite.
 check_LTLIBRARIES += %D%/librig.la
 %C%_librig_la_SOURCES = \
+	%D%/flows.c \
+	%D%/flows.h \
 	%D%/plugin_suite.c \
 	%D%/plugin_suite.h \
 	%D%/rig.c \
@@ -58,6 +60,7 @@ engine_LIBS = %D%/librig.la $(LDADD)
 check_PROGRAMS += \
 	%D%/test_checkpoint \
 	%D%/test_conform \
+	%D%/test_flow \
 	%D%/test_gradient \
 	%D%/test_graph \
 	%D%/test_model \
@@ -83,6 +86,7 @@ check_PROGRAMS += \
 	%D%/priors/test_normal
 %C%_test_checkpoint_LDADD = $(engine_LIBS)
 %C%_test_conform_LDADD = $(engine_LIBS)
+%C%_test_flow_LDADD = $(engine_LIBS)
 %C%_test_gradient_LDADD = $(engine_LIBS)
 %C%_test_graph_LDADD = $(engine_LIBS)
 %C%_test_model_LDADD = $(engine_LIBS)

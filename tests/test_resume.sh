@@ -63,14 +63,15 @@ train threads --threads 2
 same threads "two threads"
 train seed --seed 6
 tensors seed
-cmp -s "$work/alone.tensors" "$work/seed.tensors" && { echo "another seed, but the same result"; failed=1; }
+cmp -s "$work/alone.tensors" "$work/seed.tensors" &&
+    { echo "another seed, but the same result"; failed=1; }
 
 # Killed up to four times in a run, each time after a part of what it took undisturbed.
 RANDOM=${RESUME_SEED:-20}
 kills=0
 for round in 1 2 3; do
     name=killed$round
-    for attempt in 1 2 3 4; do
+    for _ in 1 2 3 4; do
         wait_ms=$((took * (10 + RANDOM % 60) / 100))
         if [ -e "$work/$name/config.cfg" ]; then
             "$glow" train "$work/$name" --resume > "$work/log" 2>&1 &
