@@ -56,7 +56,9 @@ static glow_status check_plugin(struct request *q, struct registry *r, const str
 /* Everything in a file. */
 static glow_status check_file(struct request *q, struct registry *r, const char *path)
 {
-    TRY(registry_load_file(r, path));
+    glow_status status = registry_load_file(r, path);
+    if (status != GLOW_OK)
+        return status == GLOW_EIO ? GLOW_EINVAL : status; /* a name that is wrong */
     int n = registry_count(r);
     if (n == 0) return fail(GLOW_EINVAL, "%s: it offers nothing that this glow knows", path);
     for (int i = 0; i < n; i++) TRY(check_plugin(q, r, registry_at(r, i)));

@@ -5,23 +5,31 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 #include "conform.h"
 #include "rig.h"
 
-/* Runs `glow check` on the plug-in; skipped without a program. */
-static void check_command(const char *file, const char *const *names)
+/* The exit code of `glow check ARGUMENTS`, and what it printed; -1 without a program. */
+static int run_check(const char *arguments, char text[8192])
 {
-    char command[1500], text[8192];
+    char command[1500];
     const char *glow = getenv("GLOW");
-    if (!glow) return;
-    snprintf(command, sizeof command, "'%s' check '%s' 2>&1", glow, file);
+    if (!glow || access(glow, X_OK) != 0) return -1;
+    snprintf(command, sizeof command, "'%s' check %s 2>&1", glow, arguments);
     FILE *f = popen(command, "r");
     ck_assert_ptr_nonnull(f);
-    text[fread(text, 1, sizeof text - 1, f)] = 0;
-    int status = pclose(f);
-    ck_assert_int_eq(WEXITSTATUS(status), 1);
+    text[fread(text, 1, 8191, f)] = 0;
+    return WEXITSTATUS(pclose(f));
+}
+
+static void check_command(const char *file, const char *const *names)
+{
+    char text[8192];
+    int code = run_check(file, text);
+    if (code < 0) return;
+    ck_assert_int_eq(code, 1);
     for (; *names; names++) ck_assert_msg(strstr(text, *names), "%s: %s", *names, text);
-    ck_assert_msg(strstr(text, "FAIL") && strstr(text, "failed"), "%s", text);
+    ck_assert_msg(strstr(text, "FAIL") && strstr(text, " plug-ins failed"), "%s", text);
 }
 
 /* `names` are the checks that fail, each at least once; all others pass. */
@@ -69,6 +77,33 @@ START_TEST(wrong_vjp)
 }
 END_TEST
 
+/* Ids and files, several at once; a mistake of the user is exit code 2. */
+START_TEST(command)
+{
+    static const struct {
+        const char *arguments, *text;
+        int code;
+    } cases[] = { { "actnorm normal", " passed, 0 failed, 0 skipped", 0 },
+                  { "actnorm --verbose", "logdet = numeric Jacobian", 0 },
+                  { "actnorm --set scale=2", " passed, 0 failed", 0 },
+                  { "actnorm --set scale=-2", "accepts some input", 1 },
+                  { "--help", "usage: glow check FILE.so|ID...", 0 },
+                  { "", "expected `glow check FILE.so|ID...", 2 },
+                  { "nothing", "no plug-in \"nothing\"", 2 },
+                  { "./nothing.so", "nothing.so", 2 },
+                  { "actnorm --odd", "--odd: no such option", 2 },
+                  { "actnorm --set scale", "expected key=value", 2 } };
+    for (size_t i = 0; i < GLOW_COUNT(cases); i++) {
+        char text[8192];
+        int code = run_check(cases[i].arguments, text);
+        if (code < 0) return;
+        ck_assert_msg(code == cases[i].code, "check %s: exit code %d: %s", cases[i].arguments, code,
+                      text);
+        ck_assert_msg(strstr(text, cases[i].text), "check %s: %s", cases[i].arguments, text);
+    }
+}
+END_TEST
+
 /* Bounds: NaN never passes. */
 START_TEST(verdicts)
 {
@@ -88,6 +123,7 @@ int main(void)
     tcase_add_test(tests, wrong_logdet);
     tcase_add_test(tests, wrong_inverse);
     tcase_add_test(tests, wrong_vjp);
+    tcase_add_test(tests, command);
     tcase_add_test(tests, verdicts);
     return rig_run(tests);
 }
