@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 #include "conform.h"
+#include "flow.h"
 #include "flows.h"
 
 enum { BATCH = 5 };
@@ -282,6 +283,79 @@ START_TEST(refusals)
 }
 END_TEST
 
+/* What a layer may not say to the flow. x is (N,3); the model's only latent is y, at the end. */
+static void absent_x(struct glow_graph *g, struct glow_flow *f)
+{
+    (void)g, f->op->set_x(f, glow_none);
+}
+static void absent_term(struct glow_graph *g, struct glow_flow *f)
+{
+    (void)g, f->op->term(f, GLOW_LOGDET, "logdet", glow_none);
+}
+static void wide_term(struct glow_graph *g, struct glow_flow *f)
+{
+    (void)g, f->op->term(f, GLOW_LOGDET, "logdet", f->op->x(f));
+}
+static void odd_term(struct glow_graph *g, struct glow_flow *f)
+{
+    f->op->term(f, 3, "mixed", glow_num(g, 1));
+}
+static void new_term(struct glow_graph *g, struct glow_flow *f)
+{
+    f->op->term(f, 64, "later", glow_num(g, 1));
+}
+static void unbatched_latent(struct glow_graph *g, struct glow_flow *f)
+{
+    f->op->emit(f, "z", NULL, glow_num(g, 1), glow_none);
+}
+static void unknown_latent(struct glow_graph *g, struct glow_flow *f)
+{
+    (void)g, f->op->emit(f, "q", NULL, f->op->x(f), glow_none);
+}
+static void unknown_take(struct glow_graph *g, struct glow_flow *f)
+{
+    (void)g, f->op->take(f, "q", NULL, glow_none);
+}
+static void unknown_kept(struct glow_graph *g, struct glow_flow *f)
+{
+    (void)g, f->op->kept(f, "sign");
+}
+
+START_TEST(flow_errors)
+{
+    static const struct {
+        void (*say)(struct glow_graph *, struct glow_flow *);
+        const char *message;
+    } cases[] = {
+        { absent_x, "actnorm: set_x: the value is absent" },
+        { absent_term, "actnorm: term \"logdet\": the value is absent" },
+        { wide_term, "actnorm: term \"logdet\": must be one number per sample, got (N,3)" },
+        { odd_term, "actnorm: term \"mixed\": a kind that this version does not know" },
+        { new_term, "actnorm: term \"later\": a kind that this version does not know" },
+        { unbatched_latent,
+          "actnorm: emit \"z\": the latent is absent or the same for all samples" },
+        { unknown_latent, "actnorm: latent \"q\" is not among those that forward emitted" },
+        { unknown_take, "actnorm: latent \"q\" is not among those that forward emitted" },
+        { unknown_kept, "actnorm: kept \"sign\": forward did not keep it" }
+    };
+    struct model *m = rig_model("input = [3]; flow = ( { layer = \"actnorm\"; } );", DT_F32);
+    for (size_t i = 0; i < GLOW_COUNT(cases); i++) {
+        struct graph *g;
+        struct trace t;
+        ck_assert_int_eq(graph_new(&g, m, m->backend, DT_F32, 2, 0), GLOW_OK);
+        ck_assert_int_eq(trace_open(&t, g, TRACE_FORWARD), GLOW_OK);
+        t.x = graph_input(g, 0, &m->input);
+        g->who = m->layers[0].self;
+        cases[i].say((struct glow_graph *)g, &t.flow);
+        ck_assert_int_eq(g->status, GLOW_EINVAL);
+        rig_message(cases[i].message);
+        trace_close(&t);
+        graph_free(g);
+    }
+    model_free(m);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = rig_case("flow");
@@ -296,5 +370,6 @@ int main(void)
     tcase_add_test(tests, noise_for_all);
     tcase_add_test(tests, culprit);
     tcase_add_test(tests, refusals);
+    tcase_add_test(tests, flow_errors);
     return rig_run(tests);
 }

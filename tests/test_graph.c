@@ -308,6 +308,52 @@ START_TEST(initial_value_errors)
 }
 END_TEST
 
+/* A parameter is asked for by its name, any number of times, always with the same shape, and by
+ * forward first. */
+static glow_value ask(struct graph *g, const struct glow_param *p)
+{
+    return g->op->param((struct glow_graph *)g, self(0), p);
+}
+
+START_TEST(parameter_requests)
+{
+    const struct {
+        struct glow_param p;
+        const char *message;
+    } cases[] = {
+        { { .size = sizeof cases[0].p, .name = "b", .type = glow_real_type(1, 3, 0, 0, 0) },
+          "first.b: the parameter is (2), asked for as (3)" },
+        { { .size = sizeof cases[0].p, .name = "new", .type = glow_real_type(1, 2, 0, 0, 0) },
+          "first.new: forward never mentions this parameter" },
+        { { .size = sizeof cases[0].p, .name = "new", .type = glow_real_type(1, 0, 0, 0, 0) },
+          "first.new: an empty shape (0)" },
+        { { .size = 8, .name = "b", .type = glow_real_type(1, 2, 0, 0, 0) },
+          "first: a parameter request that is malformed" },
+        { { .size = sizeof cases[0].p, .type = glow_real_type(1, 2, 0, 0, 0) },
+          "first: a parameter request that is malformed" },
+        { { .size = sizeof cases[0].p,
+            .name = "b",
+            .init = GLOW_INIT_FILL,
+            .type = glow_real_type(1, 2, 0, 0, 0) },
+          "first: a parameter request that is malformed" },
+        { { .size = sizeof cases[0].p, .name = "b", .type = glow_real_type(9, 2, 0, 0, 0) },
+          "first: a parameter request that is malformed" }
+    };
+    struct graph *g = new_graph(0);
+    const struct glow_param b = { .size = sizeof b,
+                                  .name = "b",
+                                  .type = glow_real_type(1, 2, 0, 0, 0) };
+    ck_assert(ask(g, &b).id == ask(g, &b).id);
+    graph_free(g);
+    for (size_t i = 0; i < GLOW_COUNT(cases); i++) {
+        g = new_graph(0);
+        ck_assert(GLOW_IS_ERROR(ask(g, &cases[i].p)));
+        rig_message(cases[i].message);
+        graph_free(g);
+    }
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = rig_case("graph");
@@ -318,5 +364,6 @@ int main(void)
     tcase_add_test(tests, batch_means);
     tcase_add_test(tests, initial_values);
     tcase_add_test(tests, initial_value_errors);
+    tcase_add_test(tests, parameter_requests);
     return rig_run(tests);
 }
