@@ -83,6 +83,13 @@ static void run_stage(const struct chain *c, const struct chain_stage *s, const 
     if (!is_last && s->act > GLOW_ACT_RELU) NAME(activate)(to, chain_tile_size(c, s->rows), s->act);
 }
 
+static void fetch_next(const struct chain *c, const struct planes *p, int64_t channels,
+                       int64_t tile)
+{
+    const int64_t first = (tile + 1) * c->tile;
+    NAME(planes_fetch)(p, channels, c->plane, first, min_int(c->tile, c->pixels - first));
+}
+
 /* All stages of the segment on one tile; sums points at the tile's first pixel. */
 static void run_tile(const struct chain_forward *f, const struct work *w, int64_t tile, real *sums,
                      int64_t pitch)
@@ -98,6 +105,7 @@ static void run_tile(const struct chain_forward *f, const struct work *w, int64_
     NAME(tile_set)
     (w->tile, tile * c->tile, min_int(c->tile, c->pixels - tile * c->tile), c->height, c->width);
     NAME(im2col)(w->tile, &look, &f->in[f->segment], w->input);
+    fetch_next(c, &f->in[f->segment], s->in, tile);
     for (int i = first; i < last; i++) {
         s = &c->stage[i];
         real *to =

@@ -111,9 +111,8 @@ static void activate_image(void *arg, int64_t task, int worker)
     const struct late *l = arg;
     const struct planes *to = &l->o->to;
     (void)worker;
-    for (int64_t ch = 0; ch < l->o->channels; ch++)
-        NAME(activate)
-        (to->data + task * to->batch_stride + ch * to->channel_stride, l->chain->plane, l->o->act);
+    for (int64_t ch = 0; ch < l->o->channels; ch++) NAME(activate)
+    (to->data + task * to->batch_stride + ch * to->channel_stride, l->chain->plane, l->o->act);
 }
 
 void NAME(chain_finish)(const struct chain *c, const struct chain_units *u, struct pool *pool,

@@ -146,7 +146,7 @@ static void add_totals(const struct chain *c, const real *panels, int64_t rows, 
 
 /* dW += D H^T over the tile's pixels, either as it is or turned. */
 static void add_dw(const struct chain *c, const struct chain_stage *s, const struct work *w,
-                   int64_t shift, int add, const real *d, const real *operand)
+                   int64_t shift, int add, const real *d, const real *operand, const real *ahead)
 {
     const int64_t rows = s->dw_turned ? s->depth : s->rows;
     const int64_t columns = s->dw_turned ? s->rows : s->depth;
@@ -165,6 +165,8 @@ static void add_dw(const struct chain *c, const struct chain_stage *s, const str
         .c_stride = PANEL,
         .c_panel = rows * PANEL,
         .add = add,
+        .ahead = ahead,
+        .ahead_bytes = (int64_t)sizeof(real) * chain_tile_size(c, s->in),
     };
     NAME(product)(&p);
 }
@@ -220,6 +222,23 @@ static void reach_input(const struct chain *c, const struct chain_stage *s, cons
     if (scatters) NAME(col2im)(w->tile, &look, spare, sums, pitch);
 }
 
+static void read_planes(const struct chain_backward *b, const struct work *w, int64_t tile,
+                        const struct window *look, const struct planes *from, real *to)
+{
+    const struct chain *c = b->chain;
+    const int64_t next = (tile + 1) * c->tile;
+    NAME(im2col)(w->tile, look, from, to);
+    NAME(planes_fetch)(from, look->channels, c->plane, next, min_int(c->tile, c->pixels - next));
+}
+
+/* Kept activations of the next tile. */
+static const real *next_hidden(const struct chain_backward *b, int stage, int64_t tile)
+{
+    const struct chain *c = b->chain;
+    if (!b->hidden[stage] || tile + 1 >= c->tiles) return NULL;
+    return b->hidden[stage] + (tile + 1) * chain_tile_size(c, c->stage[stage].out);
+}
+
 static void run_tile(const struct chain_backward *b, const struct work *w, int64_t tile,
                      int is_first, int64_t shift, real *sums)
 {
@@ -233,9 +252,9 @@ static void run_tile(const struct chain_backward *b, const struct work *w, int64
     NAME(tile_set)
     (w->tile, tile * c->tile, min_int(c->tile, c->pixels - tile * c->tile), c->height, c->width);
     if (begin->want_dw || computes_again(b, b->segment))
-        NAME(im2col)(w->tile, &in, &b->in[b->segment], w->input);
+        read_planes(b, w, tile, &in, &b->in[b->segment], w->input);
     find_hidden(b, w, tile, hidden);
-    NAME(im2col)(w->tile, &out, &b->d_out[b->segment], d);
+    read_planes(b, w, tile, &out, &b->d_out[b->segment], d);
     if (end->db) {
         const int64_t taps = window_taps(&out);
         add_totals(c, d + taps / 2 * PANEL, end->rows, taps, w->tile->count, end->db + shift,
@@ -247,7 +266,10 @@ static void run_tile(const struct chain_backward *b, const struct work *w, int64
     }
     for (int i = last; i >= first; i--) {
         const struct chain_stage *s = &c->stage[i];
-        if (s->want_dw) add_dw(c, s, w, shift, !is_first, d, i > first ? hidden[i - 1] : w->input);
+        const real *operand = i > first ? hidden[i - 1] : w->input;
+        if (s->want_dw)
+            add_dw(c, s, w, shift, !is_first, d, operand,
+                   i > first ? next_hidden(b, i - 1, tile) : NULL);
         if (i > first) {
             pull_back(c, s, w->tile, d, spare, s - 1, hidden[i - 1], shift);
             real *swap = d;

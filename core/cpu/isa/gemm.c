@@ -180,19 +180,39 @@ static void run_tile(const struct product *p, int64_t row, int64_t rows, int64_t
         kernels[form][vectors - 1][rows](&t);
 }
 
+/* Cache lines on their way from memory to the second-level cache, some before each tile. */
+struct ahead {
+    const char *at, *end;
+    int64_t step;
+};
+static struct ahead look_ahead(const struct product *p, int64_t tiles)
+{
+    const char *at = p->ahead;
+    return (struct ahead){ at, at ? at + p->ahead_bytes : at, divide_up(p->ahead_bytes, tiles) };
+}
+ALWAYS_INLINE void fetch(struct ahead *a)
+{
+    const char *stop = a->end - a->at > a->step ? a->at + a->step : a->end;
+    for (; a->at < stop; a->at += 64) __builtin_prefetch(a->at, 0, 2);
+}
+
 /* A in blocks is a matrix of weights: each block is read once, and the panels of B come out of the
  * second-level cache. Where C grows (the gradient of weights) its panels are walked one by one. */
 void NAME(product)(const struct product *p)
 {
     const int64_t blocks = block_count(p->rows), panels = divide_up(p->columns, PANEL);
     const int64_t short_block = p->rows / blocks, longer = p->rows % blocks;
+    struct ahead ahead = look_ahead(p, blocks * panels);
     for (int64_t first = 0; first < p->depth; first += DEPTH_BLOCK) {
         const int64_t depth = min_int(DEPTH_BLOCK, p->depth - first);
         const int64_t outer = p->add ? panels : 1, inner = p->add ? 1 : panels;
         for (int64_t i = 0; i < outer; i++)
             for (int64_t block = 0, row = 0; block < blocks; block++) {
                 const int64_t rows = short_block + (block < longer);
-                for (int64_t j = 0; j < inner; j++) run_tile(p, row, rows, i + j, first, depth);
+                for (int64_t j = 0; j < inner; j++) {
+                    fetch(&ahead);
+                    run_tile(p, row, rows, i + j, first, depth);
+                }
                 row += rows;
             }
     }

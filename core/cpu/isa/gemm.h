@@ -32,10 +32,12 @@ struct product {
     int exact; /* nothing is written behind the last column */
     int add;   /* C += */
     /* What is done to C on the way, in this order; NULL and 0: nothing. */
-    const real *bias; /* C[r][...] += bias[r]; not together with add */
-    int relu;         /* C = max(C, 0) */
-    const real *mask; /* C = 0 where mask <= 0; laid out like C; not with exact */
-    real *sums;       /* (rows, LANES): sums[r] += vectors of C[r]; not with exact */
+    const real *bias;  /* C[r][...] += bias[r]; not together with add */
+    int relu;          /* C = max(C, 0) */
+    const real *mask;  /* C = 0 where mask <= 0; laid out like C; not with exact */
+    real *sums;        /* (rows, LANES): sums[r] += vectors of C[r]; not with exact */
+    const void *ahead; /* memory of the next product, asked for on the way; NULL: none */
+    int64_t ahead_bytes;
 };
 
 void NAME(product)(const struct product *);

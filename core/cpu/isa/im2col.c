@@ -10,6 +10,7 @@ void NAME(tile_set)(struct tile *t, int64_t first, int64_t count, int64_t height
 {
     int64_t y = first / width % height, x = first % width, image = 0;
     t->first = first;
+    t->first_image = first / (height * width);
     t->count = count;
     t->height = height;
     t->width = width;
@@ -30,29 +31,54 @@ ALWAYS_INLINE vec_int load_int(const real_int *p) { return (vec_int)vec_load((co
 ALWAYS_INLINE vec_int splat_int(int64_t x) { return (real_int)x - (vec_int){ 0 }; }
 ALWAYS_INLINE vec masked(vec_int mask, vec x) { return (vec)((vec_int)x & mask); }
 
-/* Which pixels of a vector are inside the image when moved by (dy,dx). */
-ALWAYS_INLINE vec_int inside(const struct tile *t, int64_t at, int64_t dy, int64_t dx)
+/* Pixels of a vector that are inside the image when moved by dy, or by dx. */
+ALWAYS_INLINE vec_int inside_rows(const struct tile *t, int64_t at, int64_t dy)
 {
-    const vec_int y = load_int(t->y + at) + (real_int)dy, x = load_int(t->x + at) + (real_int)dx;
-    return (y >= 0) & (y < (real_int)t->height) & (x >= 0) & (x < (real_int)t->width);
+    const vec_int y = load_int(t->y + at) + (real_int)dy;
+    return (y >= 0) & (y < (real_int)t->height);
+}
+ALWAYS_INLINE vec_int inside_columns(const struct tile *t, int64_t at, int64_t dx)
+{
+    const vec_int x = load_int(t->x + at) + (real_int)dx;
+    return (x >= 0) & (x < (real_int)t->width);
 }
 ALWAYS_INLINE vec_int is_pixel(const struct tile *t, int64_t at)
 {
     return load_int(t->y + at) >= 0;
 }
 
-ALWAYS_INLINE int64_t tap_dy(const struct window *w, int64_t tap)
+/* Taps one after the other, without a division for each. */
+struct tap {
+    int64_t number, i, j, dy, dx;
+};
+#define FOR_EACH_TAP(tap, w) for (struct tap tap = first_tap(w); tap.i < (w)->kh; next_tap(&tap, w))
+ALWAYS_INLINE struct tap first_tap(const struct window *w)
 {
-    return w->direction * (tap / w->kw - w->kh / 2);
+    return (struct tap){ 0, 0, 0, -w->direction * (w->kh / 2), -w->direction * (w->kw / 2) };
 }
-ALWAYS_INLINE int64_t tap_dx(const struct window *w, int64_t tap)
+ALWAYS_INLINE void next_tap(struct tap *tap, const struct window *w)
 {
-    return w->direction * (tap % w->kw - w->kw / 2);
+    tap->number++;
+    tap->dx += w->direction;
+    if (++tap->j < w->kw) return;
+    tap->j = 0;
+    tap->dx = -w->direction * (w->kw / 2);
+    tap->i++;
+    tap->dy += w->direction;
+}
+
+ALWAYS_INLINE vec_int inside(const struct tile *t, int64_t at, const struct tap *tap)
+{
+    return inside_rows(t, at, tap->dy) & inside_columns(t, at, tap->dx);
+}
+ALWAYS_INLINE vec_int outside(const struct tile *t, int64_t at, const struct tap *tap)
+{
+    return is_pixel(t, at) & ~inside(t, at, tap);
 }
 
 /* Writes, or where the vector holds an image's end already, merges a column of rows. */
-static void put_rows(real *out, int64_t step, const real *in, int64_t in_step, int64_t n,
-                     vec_int mask, int merge)
+ALWAYS_INLINE void put_rows(real *out, int64_t step, const real *in, int64_t in_step, int64_t n,
+                            vec_int mask, int merge)
 {
     if (merge)
         for (int64_t c = 0; c < n; c++) {
@@ -68,38 +94,49 @@ static void put_rows(real *out, int64_t step, const real *in, int64_t in_step, i
 static void put_image(const struct tile *t, const struct window *w, const struct planes *from,
                       int64_t at, int64_t image, real *out, int merge)
 {
-    const int64_t taps = window_taps(w), plane = t->height * t->width;
+    const int64_t step = window_taps(w) * PANEL, plane = t->height * t->width;
     const int64_t start = t->first + at - image * plane; /* of the vector, in this image */
-    const vec_int here = load_int(t->image + at) == splat_int(image - t->first / plane);
+    const vec_int here = load_int(t->image + at) == splat_int(image - t->first_image);
     const real *in = from->data + image * from->batch_stride + start;
-    for (int64_t tap = 0; tap < taps; tap++) {
-        const int64_t dy = tap_dy(w, tap), dx = tap_dx(w, tap), shift = dy * t->width + dx;
-        const vec_int seen = inside(t, at, dy, dx) & here;
-        real *row = out + tap * PANEL;
+    FOR_EACH_TAP(tap, w)
+    {
+        const int64_t shift = tap.dy * t->width + tap.dx;
+        real *row = out + tap.number * PANEL;
         if (start + shift > -LANES && start + shift < plane)
-            put_rows(row, taps * PANEL, in + shift, from->channel_stride, w->channels, seen, merge);
+            put_rows(row, step, in + shift, from->channel_stride, w->channels,
+                     inside(t, at, &tap) & here, merge);
         else if (!merge)
-            for (int64_t c = 0; c < w->channels; c++)
-                vec_store(row + c * taps * PANEL, vec_splat(0));
+            for (int64_t c = 0; c < w->channels; c++) vec_store(row + c * step, vec_splat(0));
     }
 }
 
 void NAME(im2col)(const struct tile *t, const struct window *w, const struct planes *from,
                   real *panels)
 {
-    const int64_t taps = window_taps(w), rows = window_rows(w), plane = t->height * t->width;
+    const int64_t taps = window_taps(w), rows = window_rows(w);
     for (int64_t at = 0; at < t->count; at += LANES) {
         real *out = panels + at / PANEL * rows * PANEL + at % PANEL;
-        const int64_t first = (t->first + at) / plane;
-        const int64_t last = (t->first + min_int(at + LANES, t->count) - 1) / plane;
+        const int64_t first = t->first_image + t->image[at];
+        const int64_t last = t->first_image + t->image[min_int(at + LANES, t->count) - 1];
         for (int64_t image = first; image <= last; image++)
             put_image(t, w, from, at, image, out, image > first);
         if (!w->edge) continue;
-        for (int64_t tap = 0; tap < taps; tap++) {
-            const vec_int outside =
-                is_pixel(t, at) & ~inside(t, at, tap_dy(w, tap), tap_dx(w, tap));
-            vec_store(out + (w->channels * taps + tap) * PANEL, masked(outside, vec_splat(1)));
-        }
+        FOR_EACH_TAP(tap, w)
+        vec_store(out + (w->channels * taps + tap.number) * PANEL,
+                  masked(outside(t, at, &tap), vec_splat(1)));
+    }
+}
+
+void NAME(planes_fetch)(const struct planes *from, int64_t channels, int64_t plane, int64_t first,
+                        int64_t count)
+{
+    const int64_t line = 64 / (int64_t)sizeof(real);
+    for (int64_t end = first + count; first < end;) {
+        const int64_t image = first / plane, stop = min_int(end, (image + 1) * plane);
+        const real *in = from->data + image * from->batch_stride + (first - image * plane);
+        for (int64_t c = 0; c < channels; c++, in += from->channel_stride)
+            for (int64_t i = 0; i < stop - first; i += line) __builtin_prefetch(in + i, 0, 2);
+        first = stop;
     }
 }
 
@@ -108,12 +145,12 @@ void NAME(col2im)(const struct tile *t, const struct window *w, const real *pane
                   int64_t pitch)
 {
     const int64_t taps = window_taps(w), rows = w->channels * taps;
-    for (int64_t tap = 0; tap < taps; tap++) {
-        const int64_t dy = tap_dy(w, tap), dx = tap_dx(w, tap), shift = dy * t->width + dx;
+    FOR_EACH_TAP(tap, w)
+    {
         for (int64_t at = 0; at < t->count; at += LANES) {
-            const vec_int seen = inside(t, at, dy, dx);
-            const real *in = panels + at / PANEL * rows * PANEL + tap * PANEL + at % PANEL;
-            real *out = sums + at + shift;
+            const vec_int seen = inside(t, at, &tap);
+            const real *in = panels + at / PANEL * rows * PANEL + tap.number * PANEL + at % PANEL;
+            real *out = sums + at + tap.dy * t->width + tap.dx;
             for (int64_t c = 0; c < w->channels; c++, out += pitch, in += taps * PANEL)
                 vec_store(out, vec_load(out) + masked(seen, vec_load(in)));
         }
@@ -124,30 +161,31 @@ void NAME(edge_add)(const struct tile *t, const struct window *w, const real *we
                     int64_t pitch)
 {
     const int64_t taps = window_taps(w);
-    for (int64_t tap = 0; tap < taps; tap++)
+    FOR_EACH_TAP(tap, w)
+    {
         for (int64_t at = 0; at < t->count; at += LANES) {
-            const vec_int outside =
-                is_pixel(t, at) & ~inside(t, at, tap_dy(w, tap), tap_dx(w, tap));
-            for (int64_t c = 0; c < w->channels; c++) {
-                real *out = sums + c * pitch + at;
-                vec_store(out, vec_load(out) + masked(outside, vec_splat(weight[c * taps + tap])));
-            }
+            const vec_int off = outside(t, at, &tap);
+            real *out = sums + at;
+            for (int64_t c = 0; c < w->channels; c++, out += pitch)
+                vec_store(out,
+                          vec_load(out) + masked(off, vec_splat(weight[c * taps + tap.number])));
         }
+    }
 }
 
 void NAME(edge_totals)(const struct tile *t, const struct window *w, const real *panels,
                        real *totals)
 {
     const int64_t taps = window_taps(w), rows = w->channels * taps;
-    for (int64_t tap = 0; tap < taps; tap++)
+    FOR_EACH_TAP(tap, w)
+    {
         for (int64_t at = 0; at < t->count; at += LANES) {
-            const vec_int outside =
-                is_pixel(t, at) & ~inside(t, at, tap_dy(w, tap), tap_dx(w, tap));
+            const vec_int off = outside(t, at, &tap);
             const real *in = panels + at / PANEL * rows * PANEL + taps / 2 * PANEL + at % PANEL;
             for (int64_t c = 0; c < w->channels; c++) {
-                real *total = totals + (c * taps + tap) * LANES;
-                vec_store(total,
-                          vec_load(total) + masked(outside, vec_load(in + c * taps * PANEL)));
+                real *total = totals + (c * taps + tap.number) * LANES;
+                vec_store(total, vec_load(total) + masked(off, vec_load(in + c * taps * PANEL)));
             }
         }
+    }
 }

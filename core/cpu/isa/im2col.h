@@ -15,8 +15,8 @@ struct planes {
 };
 
 struct tile {
-    int64_t first, count;  /* pixels */
-    int64_t height, width; /* of an image */
+    int64_t first, count, first_image; /* pixels */
+    int64_t height, width;             /* of an image */
     /* Of each pixel: where it is, and in which image, counted from the tile's first. Up to the next
      * whole panel there are pixels that are nowhere, y = FAR_AWAY. */
     real_int x[TILE_MAX], y[TILE_MAX], image[TILE_MAX];
@@ -43,8 +43,12 @@ ALWAYS_INLINE int64_t window_reach(const struct window *w, int64_t width)
 void NAME(tile_set)(struct tile *, int64_t first, int64_t count, int64_t height, int64_t width);
 /* The panel matrix ((channel,tap), pixel) of what the tile's pixels see; 0 outside the image. */
 void NAME(im2col)(const struct tile *, const struct window *, const struct planes *, real *panels);
-/* Its adjoint: adds each row ((channel,tap), pixel) to the pixels that were seen. Channel c of the
- * tile's first pixel is sums[c pitch]; around the tile there is room for the reach and a vector. */
+/* Asks for the pixels first .. first+count-1 of planes that are read next. */
+void NAME(planes_fetch)(const struct planes *, int64_t channels, int64_t plane, int64_t first,
+                        int64_t count);
+/* The adjoint of im2col: adds each row ((channel,tap), pixel) to the pixels that were seen. Channel
+ * c of the tile's first pixel is sums[c pitch]; around the tile there is room for the reach and a
+ * vector. */
 void NAME(col2im)(const struct tile *, const struct window *, const real *panels, real *sums,
                   int64_t pitch);
 /* sums[c pitch + pixel] += the sum over taps outside the image of weight[c taps + tap]. */
