@@ -180,7 +180,7 @@ class Flow:
 
     def actnorm(self, x):
         self.seen[self.path] = x
-        b, logs = self.get("b"), self.get("logs")
+        b, logs = self.get("b"), self.options["logscale"] * self.get("logs")
         self.logdet = self.logdet + self.positions(x) * logs.sum()
         return (x + per_channel(b, x)) * np.exp(per_channel(logs, x))
 
