@@ -43,10 +43,14 @@ static glow_status describe_forward(struct program_graph *p, void *context)
     struct bench *b = context;
     struct model *m = b->m;
     struct trace t;
-    value_id wrt[1024], gradient[1024], one;
+    uint32_t n_wrt = 1 + (uint32_t)b->l->n_params;
+    value_id *wrt, *gradient, one;
     glow_status status;
     TRY(graph_new(&p->g, m, m->backend, m->real, SAMPLES, GLOW_PHASE_TRAIN));
     p->g->decompose = b->decompose;
+    wrt = bump_alloc(&p->g->memory, 2 * n_wrt * sizeof *wrt);
+    if (!wrt) return fail_memory(2 * n_wrt * sizeof *wrt, "conformance");
+    gradient = wrt + n_wrt;
     TRY(trace_open(&t, p->g, TRACE_FORWARD));
     value_id x = graph_alias(p->g, program_graph_input(p, "", "x", &m->input));
     t.x = x;
@@ -62,9 +66,9 @@ static glow_status describe_forward(struct program_graph *p, void *context)
     TRY_OUT(program_graph_output(p, "", "logdet", trace_sum(&t, GLOW_LOGDET | GLOW_LOGDET_EST)));
     TRY_OUT(program_graph_output(p, "", "s", s));
     wrt[0] = x;
-    for (int k = 0; k < b->l->n_params && k < 1023; k++) wrt[1 + k] = graph_param(p->g, k);
+    for (int k = 0; k < b->l->n_params; k++) wrt[1 + k] = graph_param(p->g, k);
     one = graph_constant(p->g, 1);
-    TRY_OUT(graph_gradient(p->g, 1, &s, &one, 1 + (uint32_t)b->l->n_params, wrt, gradient));
+    TRY_OUT(graph_gradient(p->g, 1, &s, &one, n_wrt, wrt, gradient));
     TRY_OUT(program_graph_output(p, "", "dx", gradient[0]));
     for (int k = 0; k < b->l->n_params; k++)
         if (gradient[1 + k]) TRY_OUT(graph_bind(p->g, BIND_GRADIENT, k, gradient[1 + k]));
