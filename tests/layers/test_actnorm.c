@@ -3,14 +3,15 @@
 #include <math.h>
 #include "plugin_suite.h"
 
-START_TEST(conforms) { suite_conforms(GLOW_LAYER, "actnorm", 43, 0); }
+START_TEST(conforms) { suite_conforms(GLOW_LAYER, "actnorm", 44, 0); }
 END_TEST
 
-/* Two samples of two channels (C,1,2): y = (x + b) exp(logs), logdet = 2 (log 2 + log 3). */
-START_TEST(by_hand)
+/* Two samples of two channels (C,1,2): y = (x + b) exp(logscale logs), logdet = 2 (log 2 + log 3).
+ */
+static void check(const char *layer, double logscale)
 {
-    struct suite_layer l = suite_layer("layer = \"actnorm\";", "[1, 2, 2]", 2);
-    const double b[2] = { 0.5, -1 }, logs[2] = { log(2), log(3) };
+    struct suite_layer l = suite_layer(layer, "[1, 2, 2]", 2);
+    const double b[2] = { 0.5, -1 }, logs[2] = { log(2) / logscale, log(3) / logscale };
     const double x[8] = { 1, 2, 3, 4, -1, -2, -3, -4 };
     const double want[8] = { 3, 5, 6, 9, -1, -3, -12, -15 };
     const double logdet[2] = { 2 * log(6), 2 * log(6) };
@@ -23,6 +24,12 @@ START_TEST(by_hand)
     suite_inverse(&l, y, back);
     suite_equal("x", back, x, 8);
     suite_layer_free(&l);
+}
+
+START_TEST(by_hand)
+{
+    check("layer = \"actnorm\";", 1);
+    check("layer = \"actnorm\"; logscale = 3.0;", 3);
 }
 END_TEST
 
@@ -64,6 +71,8 @@ START_TEST(initialises)
     check_initialised("input = [2, 2, 3]; flow = ( { layer = \"actnorm\"; } );", 3, 4, 1);
     check_initialised("input = [2, 2, 3]; flow = ( { layer = \"actnorm\"; scale = 0.25; } );", 3, 4,
                       0.25);
+    check_initialised("input = [2, 2, 3]; flow = ( { layer = \"actnorm\"; logscale = 3.0; } );", 3,
+                      4, 1);
     check_initialised("input = [12]; flow = ( { layer = \"actnorm\"; scale = 3.0; }, "
                       "{ layer = \"actnorm\"; } );",
                       12, 1, 1);
