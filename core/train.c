@@ -96,7 +96,8 @@ glow_status trainer_step(struct trainer *t, const void *x, struct train_report *
     memcpy(input->data, x, (size_t)tensor_count(input) * dtype_size(input->dtype));
     TRY(program_run(t->program, s->seed, step, row));
     r->inversion_error = program_scalar(t->program, "inversion_error");
-    if (t->memory == MEMORY_INVERT && !(r->inversion_error <= s->invert_tolerance)) {
+    bool rebuilt = program_output(t->program, "inversion_error") != NULL; /* not when nothing is trained */
+    if (t->memory == MEMORY_INVERT && rebuilt && !(r->inversion_error <= s->invert_tolerance)) {
         note(1, "step %llu: rebuilding activations from outputs is off by %.1e (relative; invert_tolerance is %.1e): "
              "going on with memory = recompute", (unsigned long long)step, r->inversion_error, s->invert_tolerance);
         t->memory = MEMORY_RECOMPUTE;
@@ -115,7 +116,8 @@ glow_status trainer_step(struct trainer *t, const void *x, struct train_report *
     update(t, m->section[1], trained, scale, r->learning_rate, 0);
     if (m->average && trained) {
         struct flat average = { m->average, trained, m->real }, weights = { m->weights, trained, m->real };
-        m->backend->ema(m->engine, &average, &weights, s->ema);
+        double t0 = (double)t->updates, young = (1 + t0) / (10 + t0); /* forgets the initial values soon */
+        m->backend->ema(m->engine, &average, &weights, s->ema < young ? s->ema : young);
     }
     return GLOW_OK;
 }
