@@ -140,12 +140,13 @@ START_TEST(optimizers)
 }
 END_TEST
 
-/* average = d average + (1 - d) w, after each update, from where it began. */
+/* average = d average + (1 - d) w after update t, from where it began; d = min(ema, (1 + t)/(10 +
+ * t)). */
 START_TEST(moving_average)
 {
     struct rig_training t;
     struct train_report r;
-    open_rows(&t, "ema = 0.9; optimizer: { lr = 0.05; };");
+    open_rows(&t, "ema = 0.3; optimizer: { lr = 0.05; };"); /* reached at the third update */
     struct model *m = t.model;
     ck_assert_int_eq(model_training_arenas(m, 0, true), GLOW_OK);
     int i = rig_param(m, "affine.net.last.w");
@@ -154,11 +155,12 @@ START_TEST(moving_average)
     ck_assert_int_le(n, 64);
     model_get(m, m->weights, i, want);
     for (uint64_t step = 1; step <= 4; step++) {
+        double d = fmin(0.3, (1 + (double)step) / (10 + (double)step));
         step_rows(&t, step, &r);
         model_get(m, m->weights, i, w);
         model_get(m, m->average, i, average);
         for (int64_t k = 0; k < n; k++) {
-            want[k] = 0.9 * want[k] + 0.1 * w[k];
+            want[k] = d * want[k] + (1 - d) * w[k];
             ck_assert_double_eq_tol(average[k], want[k], 1e-14);
         }
     }
@@ -293,6 +295,26 @@ START_TEST(falls_back)
 }
 END_TEST
 
+/* A flow with nothing to train: steps go by, and nothing is rebuilt. */
+START_TEST(nothing_to_train)
+{
+    struct rig_training t;
+    struct train_report r;
+    rig_train(
+        &t, "input = [2]; flow = ( { layer = \"permute\"; } );",
+        "data: { dataset = \"toy2d\"; batch = 8; }; train: { threads = 1; memory = \"invert\"; };");
+    ck_assert_int_eq(t.model->n_params, 0);
+    ck_assert_int_eq(trainer_initialise(&t.trainer, t.data), GLOW_OK);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(rig_step(&t, &r), GLOW_OK);
+        ck_assert(r.accepted && isfinite(r.loss) && r.gradient_norm == 0 &&
+                  isnan(r.inversion_error));
+    }
+    ck_assert_int_eq(t.trainer.memory, MEMORY_INVERT);
+    rig_train_end(&t);
+}
+END_TEST
+
 /* ---------------------------------------------------------------- learning */
 
 static const char glyphs[] = "data: { dataset = \"glyphs\"; batch = 16; }; train: { threads = 1; "
@@ -398,6 +420,7 @@ int main(void)
     tcase_add_test(tests, exploding);
     tcase_add_test(tests, initialisation_fails);
     tcase_add_test(tests, falls_back);
+    tcase_add_test(tests, nothing_to_train);
     tcase_add_test(tests, loss_falls);
     tcase_add_test(tests, initialisation);
     tcase_add_test(tests, evaluations);
