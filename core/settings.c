@@ -22,7 +22,7 @@ static const struct glow_option train_options[] = {
     OPTION("clip_value", "gradients are clipped to [-v,v]; 0 = off", NULL, "0", "[0,inf)", GLOW_OPT_REAL),
     OPTION("clip_norm", "gradients are scaled down to this norm; 0 = off", NULL, "0", "[0,inf)", GLOW_OPT_REAL),
     OPTION("l2", "adds l2 * sum(w^2) / 2 over weights (not biases or scales) to the loss", NULL, "0", "[0,inf)", GLOW_OPT_REAL),
-    OPTION("ema", "decay of the moving average of the parameters; 0 = none", NULL, "0", "[0,1)", GLOW_OPT_REAL),
+    OPTION("ema", "decay of the moving average of the parameters, at most (1 + t) / (10 + t) at update t; 0 = none", NULL, "0", "[0,1)", GLOW_OPT_REAL),
     OPTION("init_batches", "batches that data-dependent initialisation sees, as one", "batches", "1", "[1,10000]", GLOW_OPT_INT),
     OPTION("log_every", "steps between lines of log.jsonl", "steps", "10", "[1,inf)", GLOW_OPT_INT),
     OPTION("eval_every", "steps between evaluations on the test split; 0 = at the end only", "steps", "0", "[0,inf)", GLOW_OPT_INT),
