@@ -58,8 +58,9 @@ static glow_value channel_mean(struct glow_graph *g, glow_value x)
 }
 
 /* One stage of an INIT program: b and logs take the values that leave each channel of the
- * convolution's output with mean 0 and deviation 1. */
-static glow_value init_stage(struct glow_graph *g, glow_value x, const struct glow_stage *s)
+ * convolution's output with mean 0 and deviation init_scale. */
+static glow_value init_stage(struct glow_graph *g, glow_value x, const struct glow_stage *s,
+                             double init_scale)
 {
     const struct glow_ops *op = g->op;
     glow_value h = op->conv2d(g, x, s->w, (uint32_t)s->flags);
@@ -71,7 +72,8 @@ static glow_value init_stage(struct glow_graph *g, glow_value x, const struct gl
 
     glow_value variance = channel_mean(g, glow_unary(g, GLOW_SQUARE, h));
     glow_value deviation = glow_add_num(g, glow_unary(g, GLOW_SQRT, variance), 1e-6);
-    glow_value log_scale = op->reshape(g, glow_neg(g, glow_log(g, deviation)), 1, &n);
+    glow_value log_scale = glow_log(g, glow_div(g, glow_num(g, init_scale), deviation));
+    log_scale = op->reshape(g, log_scale, 1, &n);
     glow_value logs = op->init_from(g, s->logs, glow_scale(g, log_scale, 1 / s->logscale));
     glow_value scale = glow_exp(g, glow_scale(g, logs, s->logscale));
     return glow_unary(g, GLOW_RELU, glow_mul(g, h, op->reshape(g, scale, 3, column)));
@@ -92,7 +94,8 @@ static void forward(const struct glow_self *self, struct glow_graph *g, struct g
     make_stages(self, g, in.dim[0], out.dim[0], stage);
     int init = g->op->phase(g) & GLOW_PHASE_INIT && self->host->opt_int(self, "actnorm");
     int done = init ? STAGES - 1 : 0;
-    for (int i = 0; i < done; i++) x = init_stage(g, x, &stage[i]);
+    double init_scale = self->host->opt_real(self, "init_scale");
+    for (int i = 0; i < done; i++) x = init_stage(g, x, &stage[i], init_scale);
     call->out[0] = g->op->conv_chain(g, x, (uint32_t)(STAGES - done), stage + done, sizeof *stage);
 }
 
@@ -114,6 +117,13 @@ static const struct glow_option options[] = {
       .since = 1,
       .dflt = "true",
       .help = "scale the hidden channels and initialise them from data; else a bias only" },
+    { .key = "init_scale",
+      .type = GLOW_OPT_REAL,
+      .since = 1,
+      .dflt = "1.0",
+      .range = "(0,inf)",
+      .help = "deviation of the hidden channels after initialisation; smaller is steadier at high "
+              "learning rates" },
     { .key = "logscale",
       .type = GLOW_OPT_REAL,
       .since = 1,
