@@ -322,7 +322,7 @@ static glow_status describe(struct program_graph *p, void *context)
 {
     struct built *b = context;
     value_id in[MAX_INPUTS], wrt[MAX_INPUTS], g1[MAX_INPUTS], g2[MAX_INPUTS], s2 = 0;
-    char name[8];
+    char name[16];
     TRY(graph_new(&p->g, model, model->backend, DT_F64, BATCH, 0));
     struct graph *g = p->g;
     for (int i = 0; i < b->n_in; i++) {
@@ -369,7 +369,7 @@ static double *fill(const struct gradient_case *c, struct tensor *t, uint64_t st
 static void check_input(struct program *p, const struct built *b, int i, const char *sum,
                         const char *prefix)
 {
-    char name[8];
+    char name[16];
     snprintf(name, sizeof name, "x%d", i);
     struct tensor *x = program_input(p, name);
     snprintf(name, sizeof name, "%s%d", prefix, i);
@@ -495,7 +495,7 @@ static glow_status describe_ties(struct program_graph *p, void *context)
     value_id one = graph_constant(g, 1), x = program_graph_input(p, "", "x", &t);
     value_id z = program_graph_input(p, "", "z", &t), gradient[2];
     for (int i = 0; i < 4; i++) {
-        char name[8];
+        char name[16];
         value_id y = i < 2 ? graph_binary(g, ops[i], x, z) : graph_unary(g, ops[i], x);
         TRY(graph_gradient(g, 1, &y, &one, 2, (value_id[2]){ x, z }, gradient));
         for (int k = 0; k < 2; k++) {

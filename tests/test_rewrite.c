@@ -368,7 +368,7 @@ static glow_status describe(struct program_graph *p, void *context)
     int n = 3;
     random_graph(g, r->seed, pool, &n);
     for (int i = 0; i < MAX_OUTPUTS; i++) {
-        char name[8];
+        char name[16];
         snprintf(name, sizeof name, "%d", i);
         r->type[i] = graph_value(g, pool[n - 1 - i])->type;
         TRY(program_graph_output(p, "", name, pool[n - 1 - i]));
