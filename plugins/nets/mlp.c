@@ -1,6 +1,7 @@
 /* mlp: a multilayer perceptron for rows, x <- act(W x + b) for each hidden width, then W x + b
- * without an activation. Hidden weights are drawn with variance 2 / fan-in (1 / fan-in for tanh);
- * the last layer starts at 0, so that a coupling starts as (nearly) the identity.
+ * without an activation. Hidden weights are drawn with variance 2 / fan-in (1 / fan-in for tanh),
+ * hidden biases evenly within +-1 / sqrt(fan-in): with biases of 0 all units of a net of one input
+ * would bend at 0. The last layer starts at 0, so that a coupling starts as (nearly) the identity.
  *
  * He, Zhang, Ren, Sun, "Delving deep into rectifiers" (ICCV 2015), section 2.2. */
 #include <math.h>
@@ -14,6 +15,7 @@ static glow_value affine(const struct glow_self *self, struct glow_graph *g, con
 {
     char weight[32], bias[32];
     int64_t in = glow_channels(g, x);
+    double bound = 1 / sqrt((double)in);
     snprintf(weight, sizeof weight, "%s.w", name);
     snprintf(bias, sizeof bias, "%s.b", name);
     struct glow_param w = { .size = sizeof w,
@@ -26,7 +28,9 @@ static glow_value affine(const struct glow_self *self, struct glow_graph *g, con
                             .name = bias,
                             .group = "bias",
                             .type = glow_real_type(1, out, 0, 0, 0),
-                            .init = GLOW_INIT_ZERO };
+                            .init = gain > 0 ? GLOW_INIT_UNIFORM : GLOW_INIT_ZERO,
+                            .a = -bound,
+                            .b = bound };
     glow_value y = g->op->matmul_channels(g, x, g->op->param(g, self, &w), 0);
     return glow_add(g, y, g->op->param(g, self, &b));
 }

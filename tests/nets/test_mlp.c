@@ -55,11 +55,35 @@ START_TEST(shapes)
 }
 END_TEST
 
+/* Hidden biases differ and lie within 1 / sqrt(fan-in); a coupling starts as the identity. */
+START_TEST(initial_values)
+{
+    struct suite_layer l =
+        suite_layer("layer = \"affine\"; net = { type = \"mlp\"; widths = [16, 64]; };", "[2]", 1);
+    double b[64], last[64 * 2];
+    int fan_in[2] = { 1, 16 }, units[2] = { 16, 64 };
+    for (int layer = 0; layer < 2; layer++) {
+        double least = 1, most = -1, bound = 1 / sqrt(fan_in[layer]);
+        const char *name = layer ? "affine.net.1.b" : "affine.net.0.b";
+        model_get(l.model, l.model->weights, rig_param(l.model, name), b);
+        for (int i = 0; i < units[layer]; i++) {
+            least = fmin(least, b[i]);
+            most = fmax(most, b[i]);
+        }
+        ck_assert(least >= -bound && least < -0.5 * bound && most > 0.5 * bound && most < bound);
+    }
+    model_get(l.model, l.model->weights, rig_param(l.model, "affine.net.last.w"), last);
+    for (int i = 0; i < 128; i++) ck_assert(last[i] == 0);
+    suite_layer_free(&l);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = rig_case("mlp");
     tcase_add_test(tests, conforms);
     tcase_add_test(tests, by_hand);
     tcase_add_test(tests, shapes);
+    tcase_add_test(tests, initial_values);
     return rig_run(tests);
 }
