@@ -224,7 +224,7 @@ EXTRA_PROGRAMS += %D%/parity/dump
 %C%_parity_dump_LDADD = core/libcore.la $(JANSSON_LIBS)
 check_DATA = %D%/parity/dump$(EXEEXT)
 CLEANFILES += %D%/parity/dump$(EXEEXT)
-parity_tests = %D%/parity/parity.sh
+parity_tests = %D%/parity/parity.sh %D%/parity/toy2d.sh
 TESTS += $(parity_tests)
 dist_check_SCRIPTS += $(parity_tests)
 EXTRA_DIST += \
@@ -239,5 +239,6 @@ EXTRA_DIST += \
 	%D%/parity/parity.py \
 	%D%/parity/philox.py \
 	%D%/parity/plain.cfg \
+	%D%/parity/python.sh \
 	%D%/parity/rows.cfg \
-	%D%/parity/toy2d.cfg
+	%D%/parity/toy2d.py

@@ -51,7 +51,8 @@ def program(*command):
 def train(model, settings, directory):
     """Trains the model in a directory for runs; the checkpoint."""
     overrides = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
-    program(GLOW, "train", os.path.join(HERE, model + ".cfg"), "--out", directory, *overrides)
+    config = os.path.join(HERE, "../../configs" if model == "toy2d" else "", model + ".cfg")
+    program(GLOW, "train", config, "--out", directory, *overrides)
     return checkpoint.Checkpoint(os.path.join(directory, "checkpoint.safetensors"))
 
 
