@@ -15,6 +15,7 @@
 	%D%/isa/chain.h \
 	%D%/isa/chain_plan.c \
 	%D%/isa/chain_scatter.c \
+	%D%/isa/chain_tile.c \
 	%D%/isa/chain_vjp.c \
 	%D%/isa/chain_weights.c \
 	%D%/isa/conv.c \

@@ -1,5 +1,6 @@
 /* chain.c - conv_chain forward: for each tile im2col, then product after product with bias and
  * activation on the way, then col2im. */
+#include <string.h>
 #include "chain.h"
 
 #define FORWARD_PIXELS 512 /* at least, in a unit */
@@ -35,11 +36,6 @@ static struct work carve_work(const struct chain_forward *f, struct carve *room)
     };
 }
 
-static struct window output_window(const struct chain_stage *s, int direction)
-{
-    return (struct window){ s->out, s->kh, s->kw, direction, 0 };
-}
-
 void NAME(chain_carve_forward)(struct chain_forward *f, struct chain *c, struct carve *room,
                                int threads)
 {
@@ -47,9 +43,8 @@ void NAME(chain_carve_forward)(struct chain_forward *f, struct chain *c, struct 
     f->chain = c;
     for (int i = 0; i < c->n_segments; i++) {
         const struct chain_stage *s = &c->stage[chain_last(c, i)];
-        const struct window w = output_window(s, 1);
-        const int64_t reach = s->kind == STAGE_SCATTER ? window_reach(&w, c->width) : 0;
-        f->units[i] = NAME(chain_units)(c, reach, FORWARD_PIXELS, c->tiles);
+        const struct window w = result_window(s, -1);
+        f->units[i] = NAME(chain_units)(c, window_reach(&w, c->width), FORWARD_PIXELS, c->tiles);
         halos = max_int(halos, chain_halo_size(&f->units[i], s->out));
     }
     f->halos = CARVE(room, real, halos);
@@ -59,69 +54,25 @@ void NAME(chain_carve_forward)(struct chain_forward *f, struct chain *c, struct 
     f->work = CARVE(room, char, (int64_t)f->work_size *threads);
 }
 
-/* One stage on one tile, whose operand is in panels (depth, tile). */
-static void run_stage(const struct chain *c, const struct chain_stage *s, const struct tile *t,
-                      int is_last, const real *operand, real *to, int64_t to_stride,
-                      int64_t to_panel)
-{
-    const struct product p = {
-        .rows = s->rows,
-        .columns = t->count,
-        .depth = s->depth,
-        .a = s->forward,
-        .a_panel = s->forward_panel,
-        .b = operand,
-        .b_stride = PANEL,
-        .b_panel = s->depth * PANEL,
-        .c = to,
-        .c_stride = to_stride,
-        .c_panel = to_panel,
-        .bias = is_last ? NULL : s->bias,
-        .relu = !is_last && s->act == GLOW_ACT_RELU,
-    };
-    NAME(product)(&p);
-    if (!is_last && s->act > GLOW_ACT_RELU) NAME(activate)(to, chain_tile_size(c, s->rows), s->act);
-}
-
-static void fetch_next(const struct chain *c, const struct planes *p, int64_t channels,
-                       int64_t tile)
-{
-    const int64_t first = (tile + 1) * c->tile;
-    NAME(planes_fetch)(p, channels, c->plane, first, min_int(c->tile, c->pixels - first));
-}
-
 /* All stages of the segment on one tile; sums points at the tile's first pixel. */
 static void run_tile(const struct chain_forward *f, const struct work *w, int64_t tile, real *sums,
                      int64_t pitch)
 {
     const struct chain *c = f->chain;
     const int first = c->first[f->segment], last = chain_last(c, f->segment);
-    const struct chain_stage *s = &c->stage[first];
-    const struct window look = { s->in, s->kind == STAGE_GATHER ? s->kh : 1,
-                                 s->kind == STAGE_GATHER ? s->kw : 1, 1,
-                                 s->kind == STAGE_GATHER && s->edge };
+    const struct window look = operand_window(&c->stage[first]);
     const real *operand = w->input;
 
-    NAME(tile_set)
-    (w->tile, tile * c->tile, min_int(c->tile, c->pixels - tile * c->tile), c->height, c->width);
-    NAME(im2col)(w->tile, &look, &f->in[f->segment], w->input);
-    fetch_next(c, &f->in[f->segment], s->in, tile);
+    NAME(chain_tile)(c, tile, w->tile);
+    NAME(chain_read)(c, w->tile, &look, &f->in[f->segment], w->input);
     for (int i = first; i < last; i++) {
-        s = &c->stage[i];
-        real *to =
-            f->hidden[i] ? f->hidden[i] + tile * chain_tile_size(c, s->out) : w->hidden[i & 1];
-        run_stage(c, s, w->tile, 0, operand, to, PANEL, s->rows * PANEL);
+        const struct chain_stage *s = &c->stage[i];
+        real *kept = f->hidden[i] ? f->hidden[i] + tile * chain_tile_size(c, s->out) : NULL;
+        real *to = kept ? kept : w->hidden[i & 1];
+        NAME(chain_run_stage)(s, w->tile, operand, to);
         operand = to;
     }
-    s = &c->stage[last];
-    if (s->kind != STAGE_SCATTER) {
-        run_stage(c, s, w->tile, 1, operand, sums, pitch, PANEL);
-        return;
-    }
-    const struct window back = output_window(s, -1), edge = output_window(s, 1);
-    run_stage(c, s, w->tile, 1, operand, w->result, PANEL, s->rows * PANEL);
-    NAME(col2im)(w->tile, &back, w->result, sums, pitch);
-    if (s->edge) NAME(edge_add)(w->tile, &edge, s->edge_weight, sums, pitch);
+    NAME(chain_run_last)(&c->stage[last], w->tile, operand, w->result, sums, pitch);
 }
 
 static struct chain_output output_of(const struct chain_forward *f)
@@ -140,8 +91,7 @@ static void forward_unit(void *arg, int64_t unit, int worker)
     const int64_t first = unit_tile(u, unit), end = unit_tile(u, unit + 1);
     const struct chain_output o = output_of(f);
 
-    if (u->reach)
-        for (int64_t i = 0; i < o.channels * u->pitch; i++) w.sums[i] = 0;
+    memset(w.sums, 0, (size_t)(o.channels * u->pitch) * sizeof(real));
     for (int64_t tile = first; tile < end; tile++)
         run_tile(f, &w, tile, w.sums + u->margin + (tile - first) * c->tile, u->pitch);
     NAME(chain_finish_unit)(c, u, unit, w.sums + u->margin, &o);

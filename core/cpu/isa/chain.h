@@ -1,11 +1,15 @@
 /* chain.h - chains of convolutions, tile by tile. A convolution is a matrix product on a tile of
- * pixels, whose operand is gathered before it (im2col), or whose result is scattered behind it
- * (col2im): POINT     1 x 1      Y (out, p)        = W (out, in)          X (in, p) GATHER    k x k
- * Y (out, p)        = W (out, (in,tap))    im2col(X) SCATTER   k x k      col2im of           W
- * ((out,tap), in)    X (in, p) A segment is a run of stages of which only the first gathers and
- * only the last scatters. Between its stages, activations stay in panel matrices (channel, pixel)
- * that fit the second-level cache; a segment reads planes and writes planes. conv3x3 - conv1x1 -
- * conv3x3 is one segment; a single convolution is one too, of whichever kind moves less.
+ * pixels p, whose operand is gathered before it or whose result is scattered behind it:
+ *
+ * - POINT, 1 x 1: Y (out,p) = W (out,in) X (in,p)
+ * - GATHER, k x k: Y (out,p) = W (out,(in,tap)) im2col(X)
+ * - SCATTER, k x k: Y = col2im(W ((out,tap),in) X (in,p))
+ *
+ * A segment is a run of stages of which only the first gathers and only the last scatters. Between
+ * its stages, activations stay in panel matrices (channel, pixel) that fit the second-level cache;
+ * a segment reads planes and writes planes. conv3x3 - conv1x1 - conv3x3 is one segment; a single
+ * convolution is one too, of whichever kind moves less. Everything runs along pixels, so that
+ * channels may have any number.
  *
  * Units of whole tiles are the tasks of the thread pool. What a unit scatters beyond its own pixels
  * is added afterwards; gradients of weights have a buffer for each unit, and are added in order.
@@ -94,6 +98,19 @@ ALWAYS_INLINE struct planes planes_dense(const struct chain *c, real *data, int6
     return (struct planes){ data, channels * c->plane, c->plane };
 }
 
+/* What a stage sees of its operand, and what the gradient of its operand sees of that of its result
+ * (`direction` -1; 1 for the edge channel). */
+ALWAYS_INLINE struct window operand_window(const struct chain_stage *s)
+{
+    if (s->kind == STAGE_GATHER) return (struct window){ s->in, s->kh, s->kw, 1, s->edge };
+    return (struct window){ s->in, 1, 1, 1, 0 };
+}
+ALWAYS_INLINE struct window result_window(const struct chain_stage *s, int direction)
+{
+    if (s->kind == STAGE_SCATTER) return (struct window){ s->out, s->kh, s->kw, direction, 0 };
+    return (struct window){ s->out, 1, 1, direction, 0 };
+}
+
 /* The tiles of a segment dealt out to units. */
 struct chain_units {
     int64_t n, tiles;
@@ -139,9 +156,37 @@ ALWAYS_INLINE int64_t chain_halo_size(const struct chain_units *u, int64_t chann
 {
     return u->n > 1 ? u->n * 2 * channels * u->reach : 0;
 }
-void NAME(activate)(real *x, int64_t n, int act);
+void NAME(chain_activate)(real *x, int64_t n, int act);
 /* d *= the derivative of the activation whose result is h. */
-void NAME(activate_vjp)(real *d, const real *h, int64_t n, int act);
+void NAME(chain_activate_vjp)(real *d, const real *h, int64_t n, int act);
+
+/* ---- chain_tile.c */
+
+void NAME(chain_tile)(const struct chain *, int64_t tile, struct tile *);
+/* im2col of planes on a tile; those of the next tile are asked for. */
+void NAME(chain_read)(const struct chain *, const struct tile *, const struct window *,
+                      const struct planes *, real *panels);
+/* A stage within a segment, bias and activation included: operand (depth, p) to (out, p). */
+void NAME(chain_run_stage)(const struct chain_stage *, const struct tile *, const real *operand,
+                           real *to);
+/* The last stage of a segment, without bias and activation: sums points at the tile's first pixel
+ * of channel 0, `spare` has room for (rows, p). */
+void NAME(chain_run_last)(const struct chain_stage *, const struct tile *, const real *operand,
+                          real *spare, real *sums, int64_t pitch);
+/* The gradient of a stage's operand from that of its result: of the activations `hidden` of stage
+ * `before`, whose bias gradient db (out, LANES) grows, NULL: unwanted. */
+void NAME(chain_pull_back)(const struct chain_stage *, const struct tile *, const real *d, real *to,
+                           const struct chain_stage *before, const real *hidden, real *db);
+/* The same of a segment's first stage. */
+void NAME(chain_pull_first)(const struct chain_stage *, const struct tile *, const real *d,
+                            real *spare, real *sums, int64_t pitch);
+/* totals[r] += vectors of row r step of a panel matrix with `rows` rows, r < n. */
+void NAME(chain_totals)(const struct tile *, const real *panels, int64_t rows, int64_t step,
+                        real *totals, int64_t n);
+/* dw = D H^T, or +=; `turned` has room for the transposed operand. `ahead` is what comes next. */
+void NAME(chain_dw)(const struct chain *, const struct chain_stage *, const struct tile *,
+                    const real *d, const real *hidden, real *turned, real *dw, int add,
+                    const real *ahead);
 
 /* ---- chain.c */
 

@@ -88,13 +88,12 @@ void NAME(chain_of_step)(struct chain *c, const struct step *step)
     NAME(chain_end)(c);
 }
 
-/* A unit is longer than twice the reach, so that only neighbours meet. */
+/* Units of at least that many pixels, and not more units than `most`. */
 struct chain_units NAME(chain_units)(const struct chain *c, int64_t reach, int64_t pixels,
                                      int64_t most)
 {
     struct chain_units u = { .tiles = c->tiles, .reach = reach };
-    int64_t least = max_int(divide_up(pixels, c->tile), divide_up(2 * reach, c->tile) + 1);
-    u.n = max_int(1, min_int(most, c->tiles / least));
+    u.n = max_int(1, min_int(most, c->tiles / divide_up(pixels, c->tile)));
     u.pixels = divide_up(c->tiles, u.n) * c->tile;
     u.margin = divide_up(reach, LANES) * LANES + LANES;
     u.pitch = u.pixels + 2 * u.margin;

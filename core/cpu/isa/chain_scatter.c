@@ -5,7 +5,7 @@
 #include "chain.h"
 #include "real_math.h"
 
-void NAME(activate)(real *x, int64_t n, int act)
+void NAME(chain_activate)(real *x, int64_t n, int act)
 {
     if (act == GLOW_ACT_RELU) {
         INDEPENDENT for (int64_t i = 0; i < n; i++) x[i] = x[i] < 0 ? 0 : x[i];
@@ -18,7 +18,7 @@ void NAME(activate)(real *x, int64_t n, int act)
     }
 }
 
-void NAME(activate_vjp)(real *d, const real *h, int64_t n, int act)
+void NAME(chain_activate_vjp)(real *d, const real *h, int64_t n, int act)
 {
     if (act == GLOW_ACT_RELU) {
         INDEPENDENT for (int64_t i = 0; i < n; i++) d[i] = h[i] > 0 ? d[i] : 0;
@@ -81,7 +81,7 @@ void NAME(chain_finish_unit)(const struct chain *c, const struct chain_units *u,
             const real *from = sums + ch * u->pitch + (at - first);
             const real bias = o->bias ? o->bias[ch] : 0;
             INDEPENDENT for (int64_t i = 0; i < stop - at; i++) to[i] = from[i] + bias;
-            if (!late && o->act) NAME(activate)(to, stop - at, o->act);
+            if (!late && o->act) NAME(chain_activate)(to, stop - at, o->act);
         }
         at = stop;
     }
@@ -111,7 +111,7 @@ static void activate_image(void *arg, int64_t task, int worker)
     const struct late *l = arg;
     const struct planes *to = &l->o->to;
     (void)worker;
-    for (int64_t ch = 0; ch < l->o->channels; ch++) NAME(activate)
+    for (int64_t ch = 0; ch < l->o->channels; ch++) NAME(chain_activate)
     (to->data + task * to->batch_stride + ch * to->channel_stride, l->chain->plane, l->o->act);
 }
 

@@ -16,18 +16,6 @@ struct work {
     real *sums;                 /* (in, pitch) */
 };
 
-static struct window input_window(const struct chain_stage *s)
-{
-    if (s->kind == STAGE_GATHER) return (struct window){ s->in, s->kh, s->kw, 1, s->edge };
-    return (struct window){ s->in, 1, 1, 1, 0 };
-}
-/* What the result's gradient sees; `direction` -1 for the gradient itself, 1 for the edge. */
-static struct window output_window(const struct chain_stage *s, int direction)
-{
-    if (s->kind == STAGE_SCATTER) return (struct window){ s->out, s->kh, s->kw, direction, 0 };
-    return (struct window){ s->out, 1, 1, 1, 0 };
-}
-
 static struct work carve_work(const struct chain_backward *b, struct carve *room)
 {
     const struct chain *c = b->chain;
@@ -69,7 +57,7 @@ void NAME(chain_carve_backward)(struct chain_backward *b, struct chain *c, struc
     int64_t reach = 0, halos = 0, again = c->stage[c->n_stages - 1].act != 0;
     b->chain = c;
     for (int i = 0; i < n; i++) {
-        const struct window w = input_window(&c->stage[c->first[i]]);
+        const struct window w = operand_window(&c->stage[c->first[i]]);
         reach = max_int(reach, window_reach(&w, c->width));
         again |= computes_again(b, i) || (i < n - 1 && !b->hidden[chain_last(c, i)]);
     }
@@ -95,188 +83,73 @@ void NAME(chain_carve_backward)(struct chain_backward *b, struct chain *c, struc
     b->work = CARVE(room, char, (int64_t)b->work_size *threads);
 }
 
+/* Kept activations of a stage on a tile; NULL: not kept, or behind the last tile. */
+static const real *kept(const struct chain_backward *b, int stage, int64_t tile)
+{
+    const struct chain *c = b->chain;
+    if (!b->hidden[stage] || tile >= c->tiles) return NULL;
+    return b->hidden[stage] + tile * chain_tile_size(c, c->stage[stage].out);
+}
+
 /* The activations of the tile, kept or computed again. */
 static void find_hidden(const struct chain_backward *b, const struct work *w, int64_t tile,
                         const real *hidden[CHAIN_STAGES])
 {
     const struct chain *c = b->chain;
-    const int first = c->first[b->segment], last = chain_last(c, b->segment);
     const real *operand = w->input;
-    for (int i = first; i < last; i++) {
-        const struct chain_stage *s = &c->stage[i];
-        if (b->hidden[i]) {
-            hidden[i] = b->hidden[i] + tile * chain_tile_size(c, s->out);
-        } else {
-            const struct product p = {
-                .rows = s->rows,
-                .columns = w->tile->count,
-                .depth = s->depth,
-                .a = s->forward,
-                .a_panel = s->forward_panel,
-                .b = operand,
-                .b_stride = PANEL,
-                .b_panel = s->depth * PANEL,
-                .c = w->hidden[i],
-                .c_stride = PANEL,
-                .c_panel = s->rows * PANEL,
-                .bias = s->bias,
-                .relu = s->act == GLOW_ACT_RELU,
-            };
-            NAME(product)(&p);
-            if (s->act > GLOW_ACT_RELU)
-                NAME(activate)(w->hidden[i], chain_tile_size(c, s->rows), s->act);
+    for (int i = c->first[b->segment]; i < chain_last(c, b->segment); i++) {
+        hidden[i] = kept(b, i, tile);
+        if (!hidden[i]) {
+            NAME(chain_run_stage)(&c->stage[i], w->tile, operand, w->hidden[i]);
             hidden[i] = w->hidden[i];
         }
         operand = hidden[i];
     }
 }
 
-/* totals[r] += vectors of row r step of a panel matrix with `rows` rows. */
-static void add_totals(const struct chain *c, const real *panels, int64_t rows, int64_t step,
-                       int64_t count, real *totals, int64_t n)
+/* What the gradient of the segment's result is needed for beside the weights inside. */
+static void add_result_totals(const struct chain_stage *s, const struct work *w, const real *d,
+                              int64_t shift)
 {
-    (void)c;
-    for (int64_t r = 0; r < n; r++) {
-        vec total = vec_load(totals + r * LANES);
-        for (int64_t at = 0; at < count; at += LANES)
-            total += vec_load(panels + at / PANEL * rows * PANEL + r * step * PANEL + at % PANEL);
-        vec_store(totals + r * LANES, total);
-    }
+    const struct window look = result_window(s, 1);
+    const int64_t taps = window_taps(&look), middle = taps / 2;
+    if (s->db)
+        NAME(chain_totals)(w->tile, d + middle * PANEL, s->rows, taps, s->db + shift, s->out);
+    if (s->dedge) NAME(edge_totals)(w->tile, &look, d, s->dedge + shift);
 }
 
-/* dW += D H^T over the tile's pixels, either as it is or turned. */
-static void add_dw(const struct chain *c, const struct chain_stage *s, const struct work *w,
-                   int64_t shift, int add, const real *d, const real *operand, const real *ahead)
-{
-    const int64_t rows = s->dw_turned ? s->depth : s->rows;
-    const int64_t columns = s->dw_turned ? s->rows : s->depth;
-    const real *left = s->dw_turned ? operand : d, *right = s->dw_turned ? d : operand;
-    NAME(transpose_panels)(w->turned, c->tile * PANEL, right, columns, w->tile->count);
-    const struct product p = {
-        .rows = rows,
-        .columns = columns,
-        .depth = w->tile->count,
-        .a = left,
-        .a_panel = rows * PANEL,
-        .b = w->turned,
-        .b_stride = PANEL,
-        .b_panel = c->tile * PANEL,
-        .c = s->dw + shift,
-        .c_stride = PANEL,
-        .c_panel = rows * PANEL,
-        .add = add,
-        .ahead = ahead,
-        .ahead_bytes = (int64_t)sizeof(real) * chain_tile_size(c, s->in),
-    };
-    NAME(product)(&p);
-}
-
-/* D' = W^T D, where it is the gradient of the activations `hidden` of stage `before`. */
-static void pull_back(const struct chain *c, const struct chain_stage *s, const struct tile *t,
-                      const real *d, real *to, const struct chain_stage *before, const real *hidden,
-                      int64_t shift)
-{
-    real *db = before->db ? before->db + shift : NULL;
-    const int plain = before->act <= GLOW_ACT_RELU;
-    const struct product p = {
-        .rows = s->in,
-        .columns = t->count,
-        .depth = s->rows,
-        .a = s->backward,
-        .b = d,
-        .b_stride = PANEL,
-        .b_panel = s->rows * PANEL,
-        .c = to,
-        .c_stride = PANEL,
-        .c_panel = s->in * PANEL,
-        .mask = before->act == GLOW_ACT_RELU ? hidden : NULL,
-        .sums = plain ? db : NULL,
-    };
-    NAME(product)(&p);
-    if (plain) return;
-    NAME(activate_vjp)(to, hidden, chain_tile_size(c, s->in), before->act);
-    if (db) add_totals(c, to, s->in, 1, t->count, db, s->in);
-}
-
-/* The gradient of the segment's input; sums points at the tile's first pixel. */
-static void reach_input(const struct chain *c, const struct chain_stage *s, const struct work *w,
-                        const real *d, real *spare, real *sums, int64_t pitch)
-{
-    const int scatters = s->kind == STAGE_GATHER;
-    const struct window look = { s->in, s->kh, s->kw, 1, 0 };
-    const int64_t rows = scatters ? s->in * s->taps : s->in;
-    const struct product p = {
-        .rows = rows,
-        .columns = w->tile->count,
-        .depth = s->rows,
-        .a = s->backward,
-        .b = d,
-        .b_stride = PANEL,
-        .b_panel = s->rows * PANEL,
-        .c = scatters ? spare : sums,
-        .c_stride = scatters ? PANEL : pitch,
-        .c_panel = scatters ? rows * PANEL : PANEL,
-    };
-    (void)c;
-    NAME(product)(&p);
-    if (scatters) NAME(col2im)(w->tile, &look, spare, sums, pitch);
-}
-
-static void read_planes(const struct chain_backward *b, const struct work *w, int64_t tile,
-                        const struct window *look, const struct planes *from, real *to)
-{
-    const struct chain *c = b->chain;
-    const int64_t next = (tile + 1) * c->tile;
-    NAME(im2col)(w->tile, look, from, to);
-    NAME(planes_fetch)(from, look->channels, c->plane, next, min_int(c->tile, c->pixels - next));
-}
-
-/* Kept activations of the next tile. */
-static const real *next_hidden(const struct chain_backward *b, int stage, int64_t tile)
-{
-    const struct chain *c = b->chain;
-    if (!b->hidden[stage] || tile + 1 >= c->tiles) return NULL;
-    return b->hidden[stage] + (tile + 1) * chain_tile_size(c, c->stage[stage].out);
-}
-
+/* Gradients of unit number shift / gradient_size, whose first tile it is or not; sums points at the
+ * tile's first pixel. */
 static void run_tile(const struct chain_backward *b, const struct work *w, int64_t tile,
                      int is_first, int64_t shift, real *sums)
 {
     const struct chain *c = b->chain;
     const int first = c->first[b->segment], last = chain_last(c, b->segment);
     const struct chain_stage *begin = &c->stage[first], *end = &c->stage[last];
-    const struct window in = input_window(begin), out = output_window(end, -1);
+    const struct window in = operand_window(begin), out = result_window(end, -1);
     const real *hidden[CHAIN_STAGES];
     real *d = w->d[0], *spare = w->d[1];
 
-    NAME(tile_set)
-    (w->tile, tile * c->tile, min_int(c->tile, c->pixels - tile * c->tile), c->height, c->width);
+    NAME(chain_tile)(c, tile, w->tile);
     if (begin->want_dw || computes_again(b, b->segment))
-        read_planes(b, w, tile, &in, &b->in[b->segment], w->input);
+        NAME(chain_read)(c, w->tile, &in, &b->in[b->segment], w->input);
     find_hidden(b, w, tile, hidden);
-    read_planes(b, w, tile, &out, &b->d_out[b->segment], d);
-    if (end->db) {
-        const int64_t taps = window_taps(&out);
-        add_totals(c, d + taps / 2 * PANEL, end->rows, taps, w->tile->count, end->db + shift,
-                   end->out);
-    }
-    if (end->dedge) {
-        const struct window edge = output_window(end, 1);
-        NAME(edge_totals)(w->tile, &edge, d, end->dedge + shift);
-    }
+    NAME(chain_read)(c, w->tile, &out, &b->d_out[b->segment], d);
+    add_result_totals(end, w, d, shift);
     for (int i = last; i >= first; i--) {
-        const struct chain_stage *s = &c->stage[i];
-        const real *operand = i > first ? hidden[i - 1] : w->input;
-        if (s->want_dw)
-            add_dw(c, s, w, shift, !is_first, d, operand,
-                   i > first ? next_hidden(b, i - 1, tile) : NULL);
+        const struct chain_stage *s = &c->stage[i], *before = i > first ? s - 1 : NULL;
+        const real *ahead = i > first ? kept(b, i - 1, tile + 1) : NULL;
+        if (s->want_dw) NAME(chain_dw)
+        (c, s, w->tile, d, i > first ? hidden[i - 1] : w->input, w->turned, s->dw + shift,
+         !is_first, ahead);
         if (i > first) {
-            pull_back(c, s, w->tile, d, spare, s - 1, hidden[i - 1], shift);
-            real *swap = d;
-            d = spare;
-            spare = swap;
+            real *to = spare;
+            NAME(chain_pull_back)
+            (s, w->tile, d, to, before, hidden[i - 1], before->db ? before->db + shift : NULL);
+            spare = d;
+            d = to;
         } else if (b->d_in[b->segment].data) {
-            reach_input(c, s, w, d, spare, sums, b->units.pitch);
+            NAME(chain_pull_first)(s, w->tile, d, spare, sums, b->units.pitch);
         }
     }
 }
@@ -335,7 +208,7 @@ static void planar_image(void *arg, int64_t image, int worker)
         const real *from =
             p->from.data + image * p->from.batch_stride + ch * p->from.channel_stride;
         if (from != to) memcpy(to, from, (size_t)n * sizeof(real));
-        NAME(activate_vjp)
+        NAME(chain_activate_vjp)
         (to, p->h.data + image * p->h.batch_stride + ch * p->h.channel_stride, n, p->act);
     }
 }

@@ -42,10 +42,6 @@ ALWAYS_INLINE vec_int inside_columns(const struct tile *t, int64_t at, int64_t d
     const vec_int x = load_int(t->x + at) + (real_int)dx;
     return (x >= 0) & (x < (real_int)t->width);
 }
-ALWAYS_INLINE vec_int is_pixel(const struct tile *t, int64_t at)
-{
-    return load_int(t->y + at) >= 0;
-}
 
 /* Taps one after the other, without a division for each. */
 struct tap {
@@ -70,10 +66,6 @@ ALWAYS_INLINE void next_tap(struct tap *tap, const struct window *w)
 ALWAYS_INLINE vec_int inside(const struct tile *t, int64_t at, const struct tap *tap)
 {
     return inside_rows(t, at, tap->dy) & inside_columns(t, at, tap->dx);
-}
-ALWAYS_INLINE vec_int outside(const struct tile *t, int64_t at, const struct tap *tap)
-{
-    return is_pixel(t, at) & ~inside(t, at, tap);
 }
 
 /* Writes, or where the vector holds an image's end already, merges a column of rows. */
@@ -123,7 +115,7 @@ void NAME(im2col)(const struct tile *t, const struct window *w, const struct pla
         if (!w->edge) continue;
         FOR_EACH_TAP(tap, w)
         vec_store(out + (w->channels * taps + tap.number) * PANEL,
-                  masked(outside(t, at, &tap), vec_splat(1)));
+                  masked(~inside(t, at, &tap), vec_splat(1)));
     }
 }
 
@@ -164,7 +156,7 @@ void NAME(edge_add)(const struct tile *t, const struct window *w, const real *we
     FOR_EACH_TAP(tap, w)
     {
         for (int64_t at = 0; at < t->count; at += LANES) {
-            const vec_int off = outside(t, at, &tap);
+            const vec_int off = ~inside(t, at, &tap);
             real *out = sums + at;
             for (int64_t c = 0; c < w->channels; c++, out += pitch)
                 vec_store(out,
@@ -180,7 +172,7 @@ void NAME(edge_totals)(const struct tile *t, const struct window *w, const real 
     FOR_EACH_TAP(tap, w)
     {
         for (int64_t at = 0; at < t->count; at += LANES) {
-            const vec_int off = outside(t, at, &tap);
+            const vec_int off = ~inside(t, at, &tap);
             const real *in = panels + at / PANEL * rows * PANEL + taps / 2 * PANEL + at % PANEL;
             for (int64_t c = 0; c < w->channels; c++) {
                 real *total = totals + (c * taps + tap.number) * LANES;
