@@ -147,7 +147,7 @@ images()
 {
     [ ! -e /usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz ] || return 0
     if on_debian && [ "$install" = yes ] && apt_install "$data_package"; then return 0; fi
-    echo "The package $data_package can't be had: training on the built-in \"glyphs\" instead." >&2
+    echo "$data_package is not installed and can't be had: the built-in \"glyphs\" serve instead." >&2
     data_arguments=(--set data.dataset=glyphs)
 }
 
