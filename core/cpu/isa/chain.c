@@ -3,8 +3,6 @@
 #include <string.h>
 #include "chain.h"
 
-#define FORWARD_PIXELS 512 /* at least, in a unit */
-
 /* What one worker needs. */
 struct work {
     struct tile *tile;
@@ -44,7 +42,7 @@ void NAME(chain_carve_forward)(struct chain_forward *f, struct chain *c, struct 
     for (int i = 0; i < c->n_segments; i++) {
         const struct chain_stage *s = &c->stage[chain_last(c, i)];
         const struct window w = result_window(s, -1);
-        f->units[i] = NAME(chain_units)(c, window_reach(&w, c->width), FORWARD_PIXELS, c->tiles);
+        f->units[i] = NAME(chain_units)(c, window_reach(&w, c->width), c->tiles);
         halos = max_int(halos, chain_halo_size(&f->units[i], s->out));
     }
     f->halos = CARVE(room, real, halos);

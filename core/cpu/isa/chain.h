@@ -123,8 +123,7 @@ ALWAYS_INLINE int64_t unit_tile(const struct chain_units *u, int64_t unit)
 {
     return unit * u->tiles / u->n;
 }
-struct chain_units NAME(chain_units)(const struct chain *, int64_t reach, int64_t pixels,
-                                     int64_t most);
+struct chain_units NAME(chain_units)(const struct chain *, int64_t reach, int64_t most);
 
 /* ---- chain_weights.c */
 

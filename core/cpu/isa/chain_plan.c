@@ -88,11 +88,12 @@ void NAME(chain_of_step)(struct chain *c, const struct step *step)
     NAME(chain_end)(c);
 }
 
-/* Units of at least that many pixels, and not more units than `most`. */
-struct chain_units NAME(chain_units)(const struct chain *c, int64_t reach, int64_t pixels,
-                                     int64_t most)
+/* Not more units than `most`. They are large, because what is done at their ends costs time, but
+ * small images make some work for several threads, too. */
+struct chain_units NAME(chain_units)(const struct chain *c, int64_t reach, int64_t most)
 {
     struct chain_units u = { .tiles = c->tiles, .reach = reach };
+    const int64_t pixels = max_int(128, min_int(512, c->pixels / 4));
     u.n = max_int(1, min_int(most, c->tiles / divide_up(pixels, c->tile)));
     u.pixels = divide_up(c->tiles, u.n) * c->tile;
     u.margin = divide_up(reach, LANES) * LANES + LANES;

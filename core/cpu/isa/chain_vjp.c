@@ -3,8 +3,7 @@
 #include <string.h>
 #include "chain.h"
 
-#define BACKWARD_PIXELS 512 /* at least, in a unit */
-#define BACKWARD_UNITS  16  /* at most: each has its own gradients of weights */
+#define BACKWARD_UNITS 16 /* at most: each has its own gradients of weights */
 
 /* What one worker needs. */
 struct work {
@@ -61,7 +60,7 @@ void NAME(chain_carve_backward)(struct chain_backward *b, struct chain *c, struc
         reach = max_int(reach, window_reach(&w, c->width));
         again |= computes_again(b, i) || (i < n - 1 && !b->hidden[chain_last(c, i)]);
     }
-    b->units = NAME(chain_units)(c, reach, BACKWARD_PIXELS, BACKWARD_UNITS);
+    b->units = NAME(chain_units)(c, reach, BACKWARD_UNITS);
     for (int i = 0; i < n; i++)
         halos = max_int(halos, chain_halo_size(&b->units, c->stage[c->first[i]].in));
     b->halos = CARVE(room, real, halos);
