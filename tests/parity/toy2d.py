@@ -25,9 +25,14 @@ GLOW = os.environ.get("GLOW", "host/glow")
 BOUND = 0.05                        # nats
 DEPTH, WIDTHS = "model.flow[0].repeat", "model.flow[0].flow[2].net.widths"
 QUICK = {"moons": {DEPTH: 12, "train.steps": 2000},
-         "pinwheel": {"train.steps": 2000},
-         "eight_gaussians": {DEPTH: 48, WIDTHS: "[32, 32]", "train.steps": 3000}}
-FULL = {kind: {} for kind in densities.KINDS}
+         "pinwheel": {"train.steps": 3000},
+         "eight_gaussians": {DEPTH: 48, WIDTHS: "[32, 32]"}}
+# Affine couplings are slow to tear a density into parts: these take depth and patience.
+FULL = {"moons": {},
+        "pinwheel": {},
+        "eight_gaussians": QUICK["eight_gaussians"],
+        "checkerboard": {DEPTH: 48, "train.steps": 24000, "train.ema": 0.999},
+        "rings": {DEPTH: 64, "train.steps": 40000, "train.ema": 0.9995}}
 POINTS, SIDE, HALF = 20000, 200, 6.0
 
 
