@@ -83,8 +83,11 @@ ALWAYS_INLINE void kernel(const int rows, const int vectors, const int form,
             if (vectors == 2) __builtin_prefetch(c + LANES, 1);
         }
     }
-    UNROLL for (int r = 0; r < rows; r++) UNROLL for (int v = 0; v < vectors; v++) sum[r][v] =
-        vec_splat(p->bias ? p->bias[r] : 0);
+    UNROLL for (int r = 0; r < rows; r++)
+    {
+        sum[r][0] = vec_splat(p->bias ? p->bias[r] : 0);
+        if (vectors == 2) sum[r][1] = sum[r][0];
+    }
     if (form == A_BLOCKS) {
         for (int64_t k = 0; k < depth; k++, a += rows, b += b_stride)
             multiply_add(rows, vectors, sum, a, 1, b);
