@@ -342,7 +342,7 @@ int main(int argc, char **argv)
                                     { "C8", 4, 8, 24, 512, 48 },
                                     { "C4", 4, 4, 48, 512, 96 } };
     static const struct net odd[] = { { "28x28, one image", 1, 28, 2, 100, 4 },
-                                      { "50x30 pixels as 39x39", 3, 39, 3, 77, 6 } };
+                                      { "39x39, three images", 3, 39, 3, 77, 6 } };
     if (argc > 2) seconds_per_line = atof(argv[2]);
     if (backend_cpu.open(&engine, argc > 1 ? atoi(argv[1]) : 1)) {
         fprintf(stderr, "%s\n", fail_message());
