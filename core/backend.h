@@ -1,13 +1,14 @@
-/* backend.h - the line between the engine and a processor: memory, kernels, running a list of steps.
+/* backend.h - the line between the engine and a processor: memory, kernels, running a list of
+ * steps.
  *
- * A program is a flat list of steps with every operand resolved to memory. The CPU backend runs them
- * one after another, each step spread over the thread pool. Results never depend on the number of
- * threads: a kernel splits its work into parts of a size that only the shapes decide, and adds the
- * parts up in order.
+ * A program is a flat list of steps with every operand resolved to memory. The CPU backend runs
+ * them one after another, each step spread over the thread pool. Results never depend on the number
+ * of threads: a kernel splits its work into parts of a size that only the shapes decide, and adds
+ * the parts up in order.
  *
- * Memory rules. Every tensor starts at a multiple of 64 bytes unless it is a view; at least 256 bytes
- * before and behind each arena can be read, never written. Kernels do not allocate: they ask for
- * scratch at build time. Inputs keep to the layout that ops.def states, outputs are dense. */
+ * Memory rules. Every tensor starts at a multiple of 64 bytes unless it is a view; at least 256
+ * bytes before and behind each arena can be read, never written. Kernels do not allocate: they ask
+ * for scratch at build time. Inputs keep to the layout that ops.def states, outputs are dense. */
 #ifndef CORE_BACKEND_H
 #define CORE_BACKEND_H
 #include "status.h"
@@ -26,9 +27,9 @@ struct engine;
 /* What changes from one run of a program to the next. */
 struct run {
     struct engine *engine;
-    uint64_t seed, step;                /* key of the random numbers */
-    int64_t row;                        /* number of the batch's first sample in the global batch */
-    glow_status status;                 /* set by a kernel that failed, with a recorded message */
+    uint64_t seed, step; /* key of the random numbers */
+    int64_t row;         /* number of the batch's first sample in the global batch */
+    glow_status status;  /* set by a kernel that failed, with a recorded message */
 };
 
 typedef void (*kernel_fn)(const struct step *, struct run *);
@@ -36,30 +37,34 @@ typedef void (*kernel_fn)(const struct step *, struct run *);
 /* One operation, ready to run. */
 struct step {
     int32_t op, n_in, n_out, n_ai, n_ad;
-    const struct tensor *in, *out;      /* data == NULL: absent or unwanted */
+    const struct tensor *in, *out; /* data == NULL: absent or unwanted */
     const int64_t *ai;
     const double *ad;
     void *scratch;
     kernel_fn run;
-    const char *owner;                  /* path of the instance that described it */
-    int64_t flops;                      /* of products: multiply-adds times 2; for people */
-    const struct glow_kernel *custom;   /* OP_CUSTOM */
-    const struct glow_type *types;      /* OP_CUSTOM: of in, then out, as the plug-in knows them */
+    const char *owner;                /* path of the instance that described it */
+    int64_t flops;                    /* of products: multiply-adds times 2; for people */
+    const struct glow_kernel *custom; /* OP_CUSTOM */
+    const struct glow_type *types;    /* OP_CUSTOM: of in, then out, as the plug-in knows them */
 };
 
 /* Flat arrays of one real type: parameters, gradients, moments. All loops run in a fixed order. */
-struct flat { void *data; int64_t n; int32_t dtype; };
+struct flat {
+    void *data;
+    int64_t n;
+    int32_t dtype;
+};
 
 enum optimizer { OPTIM_SGD = 1, OPTIM_ADAM = 2, OPTIM_ADAMAX = 3 };
-struct optim_args {                     /* w -= update(g); m, v: moments, NULL where not used */
+struct optim_args { /* w -= update(g); m, v: moments, NULL where not used */
     int32_t kind, dtype;
-    int64_t n;                          /* elements; n is a multiple of 16, all pointers 64-byte aligned */
+    int64_t n; /* elements; n is a multiple of 16, all pointers 64-byte aligned */
     void *w, *g, *m, *v;
     double lr, beta1, beta2, eps, momentum;
-    double scale;                       /* g is multiplied by this first: clipping by norm */
-    double clip_value;                  /* then clipped to [-clip_value, clip_value]; 0 = off */
-    double l2;                          /* then l2 * w is added */
-    uint64_t t;                         /* update number, from 1: bias correction */
+    double scale;      /* g is multiplied by this first: clipping by norm */
+    double clip_value; /* then clipped to [-clip_value, clip_value]; 0 = off */
+    double l2;         /* then l2 * w is added */
+    uint64_t t;        /* update number, from 1: bias correction */
 };
 
 struct backend {
@@ -70,17 +75,19 @@ struct backend {
     int (*threads)(const struct engine *);
     /* What its kernels are made for, to show: "avx512". */
     const char *(*kernels)(const struct engine *);
-    /* Memory of the device, zeroed, 64-byte aligned with the margins above; owner names it in errors. */
+    /* Memory of the device, zeroed, 64-byte aligned with the margins above; owner names it in
+     * errors. */
     glow_status (*alloc)(struct engine *, size_t bytes, const char *owner, void **out);
     void (*release)(struct engine *, void *);
 
-    /* The kernel of an operation, or NULL if there is none. The dtype is that of the first input, of the
-     * output where there is no input. */
+    /* The kernel of an operation, or NULL if there is none. The dtype is that of the first input,
+     * of the output where there is no input. */
     kernel_fn (*kernel)(int op, int32_t dtype);
-    /* Bytes of scratch that a step needs. Operand shapes and strides are set, data pointers are NULL
-     * only for absent and unwanted ones (others hold a dummy). */
+    /* Bytes of scratch that a step needs. Operand shapes and strides are set, data pointers are
+     * NULL only for absent and unwanted ones (others hold a dummy). */
     size_t (*scratch)(const struct engine *, const struct step *);
-    /* Elements of hidden buffer i (0..n-2) of a CHAIN: x is its input, stage widths are in w[i].dim[1]. */
+    /* Elements of hidden buffer i (0..n-2) of a CHAIN: x is its input, stage widths are in
+     * w[i].dim[1]. */
     int64_t (*chain_hidden)(const struct step *, int i);
     /* Runs steps in order; stops at the first that fails. */
     glow_status (*run)(struct engine *, const struct step *, int64_t n, struct run *);
@@ -92,7 +99,8 @@ struct backend {
     /* average = decay * average + (1 - decay) * x */
     void (*ema)(struct engine *, const struct flat *average, const struct flat *x, double decay);
 
-    /* From now on `run` adds the seconds of each step to seconds_by_op[op] (OP_COUNT numbers); NULL: off. */
+    /* From now on `run` adds the seconds of each step to seconds_by_op[op] (OP_COUNT numbers);
+     * NULL: off. */
     void (*profile)(struct engine *, double *seconds_by_op);
 };
 

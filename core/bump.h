@@ -4,7 +4,9 @@
 #include <stddef.h>
 
 struct bump_block;
-struct bump { struct bump_block *blocks; };
+struct bump {
+    struct bump_block *blocks;
+};
 
 /* n zeroed bytes, aligned for any type; NULL when out of memory. */
 void *bump_alloc(struct bump *, size_t n);

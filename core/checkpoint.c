@@ -6,7 +6,7 @@
 #include <string.h>
 #include "safetensors.h"
 
-#define FORMAT "glow-checkpoint"
+#define FORMAT         "glow-checkpoint"
 #define FORMAT_VERSION "1"
 
 struct checkpoint {
@@ -24,15 +24,18 @@ struct writer {
     int64_t n;
 };
 
-static glow_status add_arena(struct writer *w, const char *prefix, const void *arena, bool trained_only)
+static glow_status add_arena(struct writer *w, const char *prefix, const void *arena,
+                             bool trained_only)
 {
     const struct model *m = w->m;
     for (int i = 0; arena && i < m->n_params; i++) {
         const struct param *p = &m->params[i];
         if (trained_only && (p->flags & GLOW_PARAM_FROZEN)) continue;
         struct safetensors_tensor *t = &w->tensors[w->n++];
-        *t = (struct safetensors_tensor){ .dtype = m->real == DT_F64 ? "F64" : "F32", .rank = p->type.rank,
-                                          .data = (const char *)arena + p->offset * (int64_t)dtype_size(m->real) };
+        *t = (struct safetensors_tensor){ .dtype = m->real == DT_F64 ? "F64" : "F32",
+                                          .rank = p->type.rank,
+                                          .data = (const char *)arena +
+                                                  p->offset * (int64_t)dtype_size(m->real) };
         for (int k = 0; k < p->type.rank; k++) t->dim[k] = p->type.dim[k];
         t->name = bump_print(&w->memory, "%s%s", prefix, p->name);
         if (!t->name) return fail_memory(64, "checkpoint");
@@ -40,7 +43,8 @@ static glow_status add_arena(struct writer *w, const char *prefix, const void *a
     return GLOW_OK;
 }
 
-/* What a reader that does not have our plug-ins needs to know of the flow: layers and latents in order. */
+/* What a reader that does not have our plug-ins needs to know of the flow: layers and latents in
+ * order. */
 static char *describe_model(const struct model *m)
 {
     json_t *layers = json_array(), *latents = json_array();
@@ -49,16 +53,20 @@ static char *describe_model(const struct model *m)
         if (!l->self) continue;
         json_t *in = json_array(), *out = json_array();
         for (int k = 0; k < l->in.rank; k++) json_array_append_new(in, json_integer(l->in.dim[k]));
-        for (int k = 0; k < l->out.rank; k++) json_array_append_new(out, json_integer(l->out.dim[k]));
+        for (int k = 0; k < l->out.rank; k++)
+            json_array_append_new(out, json_integer(l->out.dim[k]));
         json_array_append_new(layers, json_pack("{s:s, s:s, s:o, s:o}", "path", l->self->path, "id",
                                                 l->self->info->desc->id, "in", in, "out", out));
     }
     for (int i = 0; i < m->n_latents; i++) {
         const struct latent *l = &m->latents[i];
         json_t *shape = json_array();
-        for (int k = 0; k < l->type.rank; k++) json_array_append_new(shape, json_integer(l->type.dim[k]));
-        json_array_append_new(latents, json_pack("{s:s, s:s, s:s, s:s, s:o}", "name", l->name, "group", l->group, "prior",
-                                                 l->prior->info->desc->id, "path", l->prior->path, "shape", shape));
+        for (int k = 0; k < l->type.rank; k++)
+            json_array_append_new(shape, json_integer(l->type.dim[k]));
+        json_array_append_new(latents,
+                              json_pack("{s:s, s:s, s:s, s:s, s:o}", "name", l->name, "group",
+                                        l->group, "prior", l->prior->info->desc->id, "path",
+                                        l->prior->path, "shape", shape));
     }
     json_t *all = json_pack("{s:o, s:o}", "layers", layers, "latents", latents);
     char *text = all ? json_dumps(all, JSON_COMPACT) : NULL;
@@ -88,11 +96,17 @@ glow_status checkpoint_save(const char *path, const struct model *m, const struc
     snprintf(step, sizeof step, "%" PRIu64, t ? t->step : 0);
     snprintf(updates, sizeof updates, "%" PRIu64, t ? t->updates : 0);
     snprintf(seed, sizeof seed, "%" PRIu64, m->seed);
-    struct safetensors_text meta[] = {
-        { "format", FORMAT }, { "version", FORMAT_VERSION }, { "config", config }, { "instances", text },
-        { "model", shape }, { "step", step }, { "updates", updates }, { "seed", seed },
-        { "initialised", m->initialised ? "true" : "false" }, { "optimizer", t ? optimizers[t->settings->optimizer] : "" },
-        { "memory", t ? policies[t->memory] : "" } };
+    struct safetensors_text meta[] = { { "format", FORMAT },
+                                       { "version", FORMAT_VERSION },
+                                       { "config", config },
+                                       { "instances", text },
+                                       { "model", shape },
+                                       { "step", step },
+                                       { "updates", updates },
+                                       { "seed", seed },
+                                       { "initialised", m->initialised ? "true" : "false" },
+                                       { "optimizer", t ? optimizers[t->settings->optimizer] : "" },
+                                       { "memory", t ? policies[t->memory] : "" } };
     status = safetensors_write(path, w.tensors, w.n, meta, GLOW_COUNT(meta));
 out:
     bump_free(&w.memory);
@@ -120,14 +134,16 @@ glow_status checkpoint_open(struct checkpoint **out, const char *path)
         return fail_memory(strlen(path), "checkpoint");
     }
     TRY_OUT(safetensors_open(&c->file, path));
-    const char *format = safetensors_metadata(c->file, "format"), *version = safetensors_metadata(c->file, "version");
+    const char *format = safetensors_metadata(c->file, "format"),
+               *version = safetensors_metadata(c->file, "version");
     const char *text = safetensors_metadata(c->file, "instances");
     if (!format || strcmp(format, FORMAT)) {
         status = bad(c, "a safetensors file, but no checkpoint of glow (metadata \"format\")");
         goto out;
     }
     if (!version || strcmp(version, FORMAT_VERSION)) {
-        status = fail(GLOW_ENOTSUP, "%s: checkpoint version %s; this program reads version %s", path, version ? version : "?", FORMAT_VERSION);
+        status = fail(GLOW_ENOTSUP, "%s: checkpoint version %s; this program reads version %s",
+                      path, version ? version : "?", FORMAT_VERSION);
         goto out;
     }
     c->instances = text ? json_loads(text, 0, &error) : NULL;
@@ -159,27 +175,35 @@ static uint64_t number(const struct checkpoint *c, const char *key)
 
 const char *checkpoint_path(const struct checkpoint *c) { return c->path; }
 uint64_t checkpoint_step(const struct checkpoint *c) { return number(c, "step"); }
-const char *checkpoint_config(const struct checkpoint *c) { return safetensors_metadata(c->file, "config"); }
+const char *checkpoint_config(const struct checkpoint *c)
+{
+    return safetensors_metadata(c->file, "config");
+}
 const json_t *checkpoint_instances(const struct checkpoint *c) { return c->instances; }
 
 /* ---------------------------------------------------------------- loading */
 
-static glow_status load_tensor(const struct checkpoint *c, const struct model *m, const char *prefix, int index, void *arena)
+static glow_status load_tensor(const struct checkpoint *c, const struct model *m,
+                               const char *prefix, int index, void *arena)
 {
     const struct param *p = &m->params[index];
     char name[1024], have[256] = "", want[96];
     snprintf(name, sizeof name, "%s%s", prefix, p->name);
     const struct safetensors_tensor *t = safetensors_find(c->file, name);
-    if (!t) return fail(GLOW_EINVAL, "%s: no tensor \"%s\"; the checkpoint is of another model", c->path, name);
-    bool same = t->rank == p->type.rank, f32 = !strcmp(t->dtype, "F32"), f64 = !strcmp(t->dtype, "F64");
+    if (!t)
+        return fail(GLOW_EINVAL, "%s: no tensor \"%s\"; the checkpoint is of another model",
+                    c->path, name);
+    bool same = t->rank == p->type.rank, f32 = !strcmp(t->dtype, "F32"),
+         f64 = !strcmp(t->dtype, "F64");
     for (int k = 0; k < t->rank; k++) {
         size_t at = strlen(have);
         same = same && t->dim[k] == p->type.dim[k];
         snprintf(have + at, sizeof have - at, "%s%lld", k ? "," : "", (long long)t->dim[k]);
     }
     if (!same || (!f32 && !f64))
-        return fail(GLOW_EINVAL, "%s: tensor \"%s\" is %s (%s); this model wants real numbers of shape %s", c->path, name,
-                    t->dtype, have, type_text(&p->type, want, sizeof want));
+        return fail(GLOW_EINVAL,
+                    "%s: tensor \"%s\" is %s (%s); this model wants real numbers of shape %s",
+                    c->path, name, t->dtype, have, type_text(&p->type, want, sizeof want));
     for (int64_t i = 0; i < p->count; i++) {
         float f;
         double d;
@@ -188,16 +212,20 @@ static glow_status load_tensor(const struct checkpoint *c, const struct model *m
             d = f;
         } else
             memcpy(&d, (const char *)t->data + 8 * i, 8);
-        if (m->real == DT_F64) ((double *)arena)[p->offset + i] = d;
-        else ((float *)arena)[p->offset + i] = (float)d;
+        if (m->real == DT_F64)
+            ((double *)arena)[p->offset + i] = d;
+        else
+            ((float *)arena)[p->offset + i] = (float)d;
     }
     return GLOW_OK;
 }
 
-static glow_status load_arena(const struct checkpoint *c, const struct model *m, const char *prefix, void *arena, bool trained_only)
+static glow_status load_arena(const struct checkpoint *c, const struct model *m, const char *prefix,
+                              void *arena, bool trained_only)
 {
     for (int i = 0; i < m->n_params; i++)
-        if (!trained_only || !(m->params[i].flags & GLOW_PARAM_FROZEN)) TRY(load_tensor(c, m, prefix, i, arena));
+        if (!trained_only || !(m->params[i].flags & GLOW_PARAM_FROZEN))
+            TRY(load_tensor(c, m, prefix, i, arena));
     return GLOW_OK;
 }
 
@@ -218,7 +246,8 @@ static glow_status check_instances(const struct checkpoint *c, const struct mode
     {
         const char *id = json_string_value(json_object_get(entry, "id"));
         if (status == GLOW_OK && !json_object_get(have, path))
-            status = fail(GLOW_EINVAL, "%s: holds \"%s\" at %s, where this model has nothing", c->path, id ? id : "?", path);
+            status = fail(GLOW_EINVAL, "%s: holds \"%s\" at %s, where this model has nothing",
+                          c->path, id ? id : "?", path);
     }
     json_decref(have);
     return status;
@@ -236,8 +265,9 @@ glow_status checkpoint_load(struct checkpoint *c, struct model *m)
     return load_arena(c, m, "average.", m->average, true);
 }
 
-glow_status checkpoint_model(struct checkpoint *c, struct registry *r, const struct model_options *options,
-                             struct config *config, struct model **out)
+glow_status checkpoint_model(struct checkpoint *c, struct registry *r,
+                             const struct model_options *options, struct config *config,
+                             struct model **out)
 {
     struct model_options o = *options;
     struct model *m;
@@ -246,8 +276,10 @@ glow_status checkpoint_model(struct checkpoint *c, struct registry *r, const str
     o.seed = number(c, "seed");
     TRY(model_new(&m, config, r, &o));
     glow_status status = checkpoint_load(c, m);
-    if (status == GLOW_OK) *out = m;
-    else model_free(m);
+    if (status == GLOW_OK)
+        *out = m;
+    else
+        model_free(m);
     return status;
 }
 
@@ -255,15 +287,18 @@ glow_status checkpoint_resume(struct checkpoint *c, struct trainer *t)
 {
     static const char *const optimizers[] = { "", "sgd", "adam", "adamax" };
     struct model *m = t->model;
-    const char *optimizer = safetensors_metadata(c->file, "optimizer"), *memory = safetensors_metadata(c->file, "memory");
+    const char *optimizer = safetensors_metadata(c->file, "optimizer"),
+               *memory = safetensors_metadata(c->file, "memory");
     if (!optimizer || strcmp(optimizer, optimizers[t->settings->optimizer]))
-        return fail(GLOW_EINVAL, "%s: trained with optimizer \"%s\"; the configuration says \"%s\"", c->path,
-                    optimizer && *optimizer ? optimizer : "none", optimizers[t->settings->optimizer]);
+        return fail(GLOW_EINVAL, "%s: trained with optimizer \"%s\"; the configuration says \"%s\"",
+                    c->path, optimizer && *optimizer ? optimizer : "none",
+                    optimizers[t->settings->optimizer]);
     TRY(load_arena(c, m, "optimizer.moment1.", m->moment1, true));
     if (m->moment2) TRY(load_arena(c, m, "optimizer.moment2.", m->moment2, true));
     t->step = number(c, "step");
     t->updates = number(c, "updates");
-    if (memory && !strcmp(memory, "recompute") && t->memory == MEMORY_INVERT) { /* inversion had been given up */
+    if (memory && !strcmp(memory, "recompute") &&
+        t->memory == MEMORY_INVERT) { /* inversion had been given up */
         t->memory = MEMORY_RECOMPUTE;
         return trainer_rebuild(t);
     }

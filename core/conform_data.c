@@ -1,4 +1,5 @@
-/* conform_data.c - datasets: rows are a pure function of their number, whatever the order and the company. */
+/* conform_data.c - datasets: rows are a pure function of their number, whatever the order and the
+ * company. */
 #include <stdlib.h>
 #include <string.h>
 #include "conform.h"
@@ -6,8 +7,8 @@
 
 enum { ROWS = 16 };
 
-static glow_status check_split(const char *subject, struct registry *registry, const struct config *c, const char *split,
-                               struct conform_report *r)
+static glow_status check_split(const char *subject, struct registry *registry,
+                               const struct config *c, const char *split, struct conform_report *r)
 {
     struct data *data = NULL, *again = NULL;
     const struct glow_type any = { 0 };
@@ -20,7 +21,8 @@ static glow_status check_split(const char *subject, struct registry *registry, c
     }
     int64_t count = data_count(data), n = count < ROWS ? count : ROWS, size = 1;
     const struct glow_type *t = data_type(data);
-    conform_add(r, subject, "opens", count > 0 ? VERDICT_PASS : VERDICT_FAIL, "%s", data_describe(data));
+    conform_add(r, subject, "opens", count > 0 ? VERDICT_PASS : VERDICT_FAIL, "%s",
+                data_describe(data));
     for (int i = 0; i < t->rank; i++) size *= t->dim[i];
     if (count < 1) goto out;
     a = calloc(3 * (size_t)(n * size), sizeof *a);
@@ -37,15 +39,19 @@ static glow_status check_split(const char *subject, struct registry *registry, c
         same &= !memcmp(a + i * size, a + (2 * n - 1 - i) * size, (size_t)size * sizeof *a);
         varied |= i && memcmp(a, a + i * size, (size_t)size * sizeof *a);
     }
-    conform_add(r, subject, "rows do not depend on order", same ? VERDICT_PASS : VERDICT_FAIL, "%lld rows", (long long)n);
-    conform_add(r, subject, "rows differ", varied || n < 2 ? VERDICT_PASS : VERDICT_FAIL, "%lld rows", (long long)n);
+    conform_add(r, subject, "rows do not depend on order", same ? VERDICT_PASS : VERDICT_FAIL,
+                "%lld rows", (long long)n);
+    conform_add(r, subject, "rows differ", varied || n < 2 ? VERDICT_PASS : VERDICT_FAIL,
+                "%lld rows", (long long)n);
     TRY_OUT(data_open(&again, registry, c, split, &any, 3));
     TRY_OUT(data_read(again, forward, n, DT_F32, a + 2 * n * size));
     same = !memcmp(a, a + 2 * n * size, (size_t)(n * size) * sizeof *a);
-    conform_add(r, subject, "opened again, the same rows", same ? VERDICT_PASS : VERDICT_FAIL, "%lld rows", (long long)n);
+    conform_add(r, subject, "opened again, the same rows", same ? VERDICT_PASS : VERDICT_FAIL,
+                "%lld rows", (long long)n);
     int64_t outside = count == INT64_MAX ? -1 : count;
     status = data_read(data, &outside, 1, DT_F32, a);
-    conform_add(r, subject, "row out of range refused", status != GLOW_OK ? VERDICT_PASS : VERDICT_FAIL, "%s",
+    conform_add(r, subject, "row out of range refused",
+                status != GLOW_OK ? VERDICT_PASS : VERDICT_FAIL, "%s",
                 status != GLOW_OK ? fail_message() : "it was read");
     status = GLOW_OK;
 out:
@@ -59,7 +65,8 @@ out:
     return status;
 }
 
-glow_status conform_dataset(struct registry *registry, const struct plugin_info *info, const char *extra, struct conform_report *r)
+glow_status conform_dataset(struct registry *registry, const struct plugin_info *info,
+                            const char *extra, struct conform_report *r)
 {
     static const char *const splits[] = { "train", "test" };
     struct config *c;

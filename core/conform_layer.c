@@ -1,5 +1,6 @@
-/* conform_layer.c - layers and networks: one layer is a model of its own, perturbed off its initial values,
- * and its forward, its inverse and its gradient are held against each other and against differences. */
+/* conform_layer.c - layers and networks: one layer is a model of its own, perturbed off its initial
+ * values, and its forward, its inverse and its gradient are held against each other and against
+ * differences. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,15 +9,15 @@
 #include "program.h"
 
 enum { SAMPLES = 3 };
-#define STEP 1e-6                       /* of central differences */
+#define STEP 1e-6 /* of central differences */
 
-struct bench {                          /* one layer under test */
+struct bench { /* one layer under test */
     const char *subject;
     struct conform_report *r;
     struct model *m;
     const struct layer *l;
-    int64_t n_in, n_out, n_latent;      /* elements of x, of y, of all latents of the layer */
-    double *x;                          /* (SAMPLES, n_in) */
+    int64_t n_in, n_out, n_latent; /* elements of x, of y, of all latents of the layer */
+    double *x;                     /* (SAMPLES, n_in) */
     bool decompose;
 };
 
@@ -33,7 +34,8 @@ static value_id probe_sum(struct graph *g, value_id v, uint64_t stream)
     struct glow_type constant = t;
     constant.batched = 0;
     constant.dtype = GLOW_REAL;
-    value_id w = graph_add(g, &(struct op_call){ .op = OP_ARRAY, .n_ad = (uint32_t)n, .ad = r, .type = &constant });
+    value_id w = graph_add(
+        g, &(struct op_call){ .op = OP_ARRAY, .n_ad = (uint32_t)n, .ad = r, .type = &constant });
     free(r);
     return graph_reshape(g, graph_sum(g, graph_binary(g, OP_MUL, v, w), axes, true), 0, NULL);
 }
@@ -92,7 +94,8 @@ static glow_status describe_inverse(struct program_graph *p, void *context)
     TRY(trace_open(&t, p->g, TRACE_FORWARD));
     t.x = program_graph_input(p, "", "y", &b->l->out);
     for (int k = 0; k < b->l->n_latents; k++)
-        t.latents[b->l->first_latent + k] = program_graph_input(p, "latent:", m->latents[k].name, &m->latents[k].type);
+        t.latents[b->l->first_latent + k] =
+            program_graph_input(p, "latent:", m->latents[k].name, &m->latents[k].type);
     TRY_OUT(trace_layer(&t, 0, true));
     TRY_OUT(program_graph_output(p, "", "x", t.x));
     TRY_OUT(program_graph_output(p, "", "logdet", trace_sum(&t, GLOW_LOGDET | GLOW_LOGDET_EST)));
@@ -106,8 +109,10 @@ static void put(const struct tensor *t, const double *x)
 {
     int64_t n = tensor_count(t);
     for (int64_t i = 0; i < n; i++) {
-        if (t->dtype == DT_F64) ((double *)t->data)[i] = x[i];
-        else ((float *)t->data)[i] = (float)x[i];
+        if (t->dtype == DT_F64)
+            ((double *)t->data)[i] = x[i];
+        else
+            ((float *)t->data)[i] = (float)x[i];
     }
 }
 
@@ -134,7 +139,8 @@ static void make_input(struct bench *b)
 {
     bool grey = b->l->traits.flags & GLOW_STOCHASTIC; /* a dequantiser: values of 8-bit images */
     conform_noise(11, grey ? GLOW_UNIFORM : GLOW_GAUSS, b->x, SAMPLES * b->n_in);
-    for (int64_t i = 0; i < SAMPLES * b->n_in; i++) b->x[i] = grey ? floor(256 * b->x[i]) / 255 : 0.8 * b->x[i];
+    for (int64_t i = 0; i < SAMPLES * b->n_in; i++)
+        b->x[i] = grey ? floor(256 * b->x[i]) / 255 : 0.8 * b->x[i];
 }
 
 static void perturb(struct model *m)
@@ -154,8 +160,8 @@ static void perturb(struct model *m)
     }
 }
 
-static glow_status open_model(struct registry *registry, const char *layer, const char *input, int32_t real, int threads,
-                              struct model **m)
+static glow_status open_model(struct registry *registry, const char *layer, const char *input,
+                              int32_t real, int threads, struct model **m)
 {
     struct config *c;
     char *text = malloc(strlen(layer) + strlen(input) + 80);
@@ -164,18 +170,22 @@ static glow_status open_model(struct registry *registry, const char *layer, cons
     glow_status status = config_parse(&c, text, "check");
     free(text);
     if (status != GLOW_OK) return status;
-    return model_new(m, c, registry, &(struct model_options){ .threads = threads, .real = real, .seed = 7 });
+    return model_new(m, c, registry,
+                     &(struct model_options){ .threads = threads, .real = real, .seed = 7 });
 }
 
 /* ---------------------------------------------------------------- checks */
 
-struct values { double *y, *z, *logdet, *s, *dx; };
+struct values {
+    double *y, *z, *logdet, *s, *dx;
+};
 
 static void read_all(const struct program *p, const struct bench *b, struct values *v)
 {
     program_read(program_output(p, "y"), SAMPLES, v->y);
     double *z = v->z;
-    for (int k = 0; k < b->l->n_latents; k++) { /* sample by sample: (SAMPLES, n_latent) is not needed */
+    for (int k = 0; k < b->l->n_latents;
+         k++) { /* sample by sample: (SAMPLES, n_latent) is not needed */
         const struct tensor *t = program_output(p, p->outputs[1 + k].name);
         program_read(t, SAMPLES, z);
         z += tensor_count(t);
@@ -190,13 +200,15 @@ static double *values_alloc(const struct bench *b, struct values *v)
     size_t n = SAMPLES * (size_t)(b->n_in + b->n_out + b->n_latent + b->n_in + 2) + 16;
     double *p = calloc(n, sizeof *p);
     if (!p) return NULL;
-    *v = (struct values){ p, p + SAMPLES * b->n_out, p + SAMPLES * (b->n_out + b->n_latent), NULL, NULL };
+    *v = (struct values){ p, p + SAMPLES * b->n_out, p + SAMPLES * (b->n_out + b->n_latent), NULL,
+                          NULL };
     v->s = v->logdet + SAMPLES;
     v->dx = v->s + SAMPLES;
     return p;
 }
 
-static glow_status run_forward(struct bench *b, struct program *p, const double *x, struct values *v)
+static glow_status run_forward(struct bench *b, struct program *p, const double *x,
+                               struct values *v)
 {
     put(program_input(p, "x"), x);
     TRY(program_run(p, 5, 9, 0));
@@ -208,7 +220,8 @@ static glow_status check_inverse(struct bench *b, struct program *forward, const
 {
     struct program *back = NULL;
     struct values again;
-    double *x = calloc(SAMPLES * (size_t)b->n_in + 2 * SAMPLES, sizeof *x), *own = values_alloc(b, &again), *ld = x + SAMPLES * b->n_in;
+    double *x = calloc(SAMPLES * (size_t)b->n_in + 2 * SAMPLES, sizeof *x),
+           *own = values_alloc(b, &again), *ld = x + SAMPLES * b->n_in;
     glow_status status = GLOW_OK;
     const struct glow_traits *t = &b->l->traits;
     if (!x || !own) {
@@ -216,7 +229,8 @@ static glow_status check_inverse(struct bench *b, struct program *forward, const
         goto out;
     }
     if (program_compile(&back, b->m, 0, SAMPLES, false, describe_inverse, b) != GLOW_OK) {
-        conform_add(b->r, b->subject, "inverse(forward(x)) = x", VERDICT_FAIL, "%s", fail_message());
+        conform_add(b->r, b->subject, "inverse(forward(x)) = x", VERDICT_FAIL, "%s",
+                    fail_message());
         goto out;
     }
     put(program_input(back, "y"), v->y);
@@ -231,15 +245,19 @@ static glow_status check_inverse(struct bench *b, struct program *forward, const
     program_read(program_output(back, "logdet"), SAMPLES, ld);
     double size = 1 + largest(b->x, SAMPLES * b->n_in);
     if (t->left != GLOW_INV_NONE)
-        conform_bound(b->r, b->subject, "inverse(forward(x)) = x", largest_difference(x, b->x, SAMPLES * b->n_in) / size,
+        conform_bound(b->r, b->subject, "inverse(forward(x)) = x",
+                      largest_difference(x, b->x, SAMPLES * b->n_in) / size,
                       t->left == GLOW_INV_EXACT ? 1e-9 : t->rtol);
     if (t->right == GLOW_INV_NONE) goto out;
     for (int i = 0; i < SAMPLES; i++) ld[SAMPLES + i] = -v->logdet[i];
-    conform_bound(b->r, b->subject, "logdet(inverse) = -logdet", largest_difference(ld, ld + SAMPLES, SAMPLES) /
-                  (1 + largest(ld, SAMPLES)), t->right == GLOW_INV_EXACT ? 1e-9 : t->rtol);
+    conform_bound(b->r, b->subject, "logdet(inverse) = -logdet",
+                  largest_difference(ld, ld + SAMPLES, SAMPLES) / (1 + largest(ld, SAMPLES)),
+                  t->right == GLOW_INV_EXACT ? 1e-9 : t->rtol);
     TRY_OUT(run_forward(b, forward, x, &again));
-    conform_bound(b->r, b->subject, "forward(inverse(y)) = y", fmax(largest_difference(again.y, v->y, SAMPLES * b->n_out),
-                  largest_difference(again.z, v->z, SAMPLES * b->n_latent)) / (1 + largest(v->y, SAMPLES * b->n_out)),
+    conform_bound(b->r, b->subject, "forward(inverse(y)) = y",
+                  fmax(largest_difference(again.y, v->y, SAMPLES * b->n_out),
+                       largest_difference(again.z, v->z, SAMPLES * b->n_latent)) /
+                      (1 + largest(v->y, SAMPLES * b->n_out)),
                   t->right == GLOW_INV_EXACT ? 1e-9 : t->rtol);
 out:
     program_free(back);
@@ -270,7 +288,8 @@ static double log_abs_determinant(double *a, int64_t n)
 }
 
 /* Column j of the Jacobian of sample 0, and the difference quotient of s. */
-static glow_status difference(struct bench *b, struct program *p, int64_t j, struct values *v, double *column, double *slope)
+static glow_status difference(struct bench *b, struct program *p, int64_t j, struct values *v,
+                              double *column, double *slope)
 {
     double keep = b->x[j], s[2];
     for (int side = 0; side < 2; side++) {
@@ -279,12 +298,14 @@ static glow_status difference(struct bench *b, struct program *p, int64_t j, str
         b->x[j] = keep;
         TRY(status);
         s[side] = v->s[0];
-        for (int64_t i = 0; i < b->n_out; i++) column[i] = side ? (column[i] - v->y[i]) / (2 * STEP) : v->y[i];
+        for (int64_t i = 0; i < b->n_out; i++)
+            column[i] = side ? (column[i] - v->y[i]) / (2 * STEP) : v->y[i];
         const double *z = v->z;
         int64_t at = b->n_out;
         for (int k = 0; k < b->l->n_latents; k++) {
             int64_t n = type_count(&b->m->latents[b->l->first_latent + k].type);
-            for (int64_t i = 0; i < n; i++, at++) column[at] = side ? (column[at] - z[i]) / (2 * STEP) : z[i];
+            for (int64_t i = 0; i < n; i++, at++)
+                column[at] = side ? (column[at] - z[i]) / (2 * STEP) : z[i];
             z += SAMPLES * n;
         }
     }
@@ -312,12 +333,14 @@ static glow_status check_jacobian(struct bench *b, struct program *p, const stru
     }
     conform_bound(b->r, b->subject, "gradient of x = differences", worst, 1e-6);
     if (square) {
-        double numeric = log_abs_determinant(jacobian, n), d = fabs(numeric - v->logdet[0]) / (1 + fabs(numeric));
-        conform_add(b->r, b->subject, "logdet = numeric Jacobian", d <= 1e-6 ? VERDICT_PASS : VERDICT_FAIL,
-                    "%.9g, numeric %.9g", v->logdet[0], numeric);
+        double numeric = log_abs_determinant(jacobian, n),
+               d = fabs(numeric - v->logdet[0]) / (1 + fabs(numeric));
+        conform_add(b->r, b->subject, "logdet = numeric Jacobian",
+                    d <= 1e-6 ? VERDICT_PASS : VERDICT_FAIL, "%.9g, numeric %.9g", v->logdet[0],
+                    numeric);
     } else
-        conform_add(b->r, b->subject, "logdet = numeric Jacobian", VERDICT_SKIP, "not square: %lld to %lld",
-                    (long long)n, (long long)(b->n_out + b->n_latent));
+        conform_add(b->r, b->subject, "logdet = numeric Jacobian", VERDICT_SKIP,
+                    "not square: %lld to %lld", (long long)n, (long long)(b->n_out + b->n_latent));
 out:
     free(own);
     free(jacobian);
@@ -343,7 +366,8 @@ static glow_status check_parameters(struct bench *b, struct program *p)
         model_get(m, m->weights, i, w);
         TRY_OUT(run_forward(b, p, b->x, &v));
         model_get(m, m->gradients, i, g);
-        for (int64_t k = 0; k < n && status == GLOW_OK && !(m->params[i].flags & GLOW_PARAM_FROZEN); k += stride) {
+        for (int64_t k = 0; k < n && status == GLOW_OK && !(m->params[i].flags & GLOW_PARAM_FROZEN);
+             k += stride) {
             double keep = w[k], s[2] = { 0, 0 };
             for (int side = 0; side < 2 && status == GLOW_OK; side++) {
                 w[k] = keep + (side ? -STEP : STEP);
@@ -361,8 +385,9 @@ static glow_status check_parameters(struct bench *b, struct program *p)
         free(w);
     }
     if (status == GLOW_OK && b->l->n_params)
-        conform_add(b->r, b->subject, "parameter gradients = differences", worst <= 1e-6 ? VERDICT_PASS : VERDICT_FAIL,
-                    "%.1e (bound 1.0e-06)%s%s", worst, worst > 0 ? ", worst in " : "", who);
+        conform_add(b->r, b->subject, "parameter gradients = differences",
+                    worst <= 1e-6 ? VERDICT_PASS : VERDICT_FAIL, "%.1e (bound 1.0e-06)%s%s", worst,
+                    worst > 0 ? ", worst in " : "", who);
 out:
     free(own);
     return status;
@@ -381,10 +406,13 @@ static glow_status check_neighbours(struct bench *b, struct program *p, const st
         double d = largest_difference(w.y + 2 * b->n_out, v->y + 2 * b->n_out, b->n_out);
         d = fmax(d, fabs(w.logdet[2] - v->logdet[2]));
         d = fmax(d, largest_difference(w.dx + 2 * b->n_in, v->dx + 2 * b->n_in, b->n_in));
-        conform_bound(b->r, b->subject, "independent of batch mates", d, 1e-12 * (1 + largest(v->y, SAMPLES * b->n_out)));
+        conform_bound(b->r, b->subject, "independent of batch mates", d,
+                      1e-12 * (1 + largest(v->y, SAMPLES * b->n_out)));
         TRY_OUT(run_forward(b, p, b->x, &w));
-        bool same = !memcmp(w.y, v->y, SAMPLES * (size_t)b->n_out * sizeof *w.y) && !memcmp(w.dx, v->dx, SAMPLES * (size_t)b->n_in * sizeof *w.dx);
-        conform_add(b->r, b->subject, "deterministic", same ? VERDICT_PASS : VERDICT_FAIL, "%s", same ? "the same bits again" : "another result");
+        bool same = !memcmp(w.y, v->y, SAMPLES * (size_t)b->n_out * sizeof *w.y) &&
+                    !memcmp(w.dx, v->dx, SAMPLES * (size_t)b->n_in * sizeof *w.dx);
+        conform_add(b->r, b->subject, "deterministic", same ? VERDICT_PASS : VERDICT_FAIL, "%s",
+                    same ? "the same bits again" : "another result");
     }
 out:
     free(own);
@@ -392,9 +420,11 @@ out:
     return status;
 }
 
-/* Another build of the same model must agree: single precision, two threads, decomposed operations. */
-static glow_status check_other(struct bench *b, struct registry *registry, const char *layer, const char *input,
-                               const struct values *v, int32_t real, int threads, bool decompose, const char *check, double bound)
+/* Another build of the same model must agree: single precision, two threads, decomposed operations.
+ */
+static glow_status check_other(struct bench *b, struct registry *registry, const char *layer,
+                               const char *input, const struct values *v, int32_t real, int threads,
+                               bool decompose, const char *check, double bound)
 {
     struct bench other = *b;
     struct program *p = NULL;
@@ -412,8 +442,10 @@ static glow_status check_other(struct bench *b, struct registry *registry, const
     TRY_OUT(run_forward(&other, p, b->x, &w));
     double size = 1 + largest(v->y, SAMPLES * b->n_out);
     double d = largest_difference(w.y, v->y, SAMPLES * b->n_out) / size;
-    d = fmax(d, largest_difference(w.dx, v->dx, SAMPLES * b->n_in) / (1 + largest(v->dx, SAMPLES * b->n_in)));
-    d = fmax(d, largest_difference(w.logdet, v->logdet, SAMPLES) / (1 + largest(v->logdet, SAMPLES)));
+    d = fmax(d, largest_difference(w.dx, v->dx, SAMPLES * b->n_in) /
+                    (1 + largest(v->dx, SAMPLES * b->n_in)));
+    d = fmax(d,
+             largest_difference(w.logdet, v->logdet, SAMPLES) / (1 + largest(v->logdet, SAMPLES)));
     conform_bound(b->r, b->subject, check, d, bound);
 out:
     if (status != GLOW_OK) conform_add(b->r, b->subject, check, VERDICT_FAIL, "%s", fail_message());
@@ -432,16 +464,21 @@ static glow_status check_policies(struct bench *b)
     glow_status status = first ? GLOW_OK : fail_memory(2 * bytes, "conformance");
     for (int policy = MEMORY_STORE; policy <= MEMORY_INVERT && status == GLOW_OK; policy++) {
         struct program *p;
-        struct program_options o = { .kind = PROGRAM_TRAIN, .batch = SAMPLES, .memory = (enum memory_policy)policy };
+        struct program_options o = { .kind = PROGRAM_TRAIN,
+                                     .batch = SAMPLES,
+                                     .memory = (enum memory_policy)policy };
         TRY_OUT(program_make(&p, m, &o));
         put(program_input(p, "x"), b->x);
         status = program_run(p, 5, 9, 0);
         double *g = policy == MEMORY_STORE ? first : first + m->n_elements;
         memcpy(g, m->gradients, bytes);
-        if (policy != MEMORY_STORE) worst = fmax(worst, largest_difference(g, first, m->n_elements) / (1 + largest(first, m->n_elements)));
+        if (policy != MEMORY_STORE)
+            worst = fmax(worst, largest_difference(g, first, m->n_elements) /
+                                    (1 + largest(first, m->n_elements)));
         program_free(p);
     }
-    if (b->l->n_params && status == GLOW_OK) conform_bound(b->r, b->subject, "memory policies agree", worst, 1e-9);
+    if (b->l->n_params && status == GLOW_OK)
+        conform_bound(b->r, b->subject, "memory policies agree", worst, 1e-9);
 out:
     free(first);
     return status;
@@ -457,11 +494,13 @@ static glow_status initialise(struct bench *b)
     double loss = program_scalar(p, "loss");
     program_free(p);
     if (status == GLOW_OK)
-        conform_add(b->r, b->subject, "initialisation from data", isfinite(loss) ? VERDICT_PASS : VERDICT_FAIL, "loss %.4g", loss);
+        conform_add(b->r, b->subject, "initialisation from data",
+                    isfinite(loss) ? VERDICT_PASS : VERDICT_FAIL, "loss %.4g", loss);
     return status;
 }
 
-static glow_status run_checks(struct bench *b, struct registry *registry, const char *layer, const char *input)
+static glow_status run_checks(struct bench *b, struct registry *registry, const char *layer,
+                              const char *input)
 {
     struct program *p = NULL;
     struct values v;
@@ -474,15 +513,23 @@ static glow_status run_checks(struct bench *b, struct registry *registry, const 
     TRY_OUT(program_compile(&p, b->m, 0, SAMPLES, false, describe_forward, b));
     TRY_OUT(run_forward(b, p, b->x, &v));
     bool has_inverse = ((const struct glow_layer *)b->l->self->info->desc)->inverse != NULL;
-    if (has_inverse) TRY_OUT(check_inverse(b, p, &v));
-    else conform_add(b->r, b->subject, "inverse(forward(x)) = x", VERDICT_SKIP, "the layer has no inverse");
-    if (b->l->traits.right != GLOW_INV_NONE || !(b->l->traits.flags & GLOW_STOCHASTIC)) TRY_OUT(check_jacobian(b, p, &v));
-    else conform_add(b->r, b->subject, "logdet = numeric Jacobian", VERDICT_SKIP, "stochastic and not onto");
+    if (has_inverse)
+        TRY_OUT(check_inverse(b, p, &v));
+    else
+        conform_add(b->r, b->subject, "inverse(forward(x)) = x", VERDICT_SKIP,
+                    "the layer has no inverse");
+    if (b->l->traits.right != GLOW_INV_NONE || !(b->l->traits.flags & GLOW_STOCHASTIC))
+        TRY_OUT(check_jacobian(b, p, &v));
+    else
+        conform_add(b->r, b->subject, "logdet = numeric Jacobian", VERDICT_SKIP,
+                    "stochastic and not onto");
     TRY_OUT(check_parameters(b, p));
     TRY_OUT(check_neighbours(b, p, &v));
     TRY_OUT(check_other(b, registry, layer, input, &v, DT_F64, 2, false, "two threads agree", 0));
-    TRY_OUT(check_other(b, registry, layer, input, &v, DT_F32, 1, false, "single precision agrees", 2e-4));
-    TRY_OUT(check_other(b, registry, layer, input, &v, DT_F64, 1, true, "kernel = decomposition", 1e-9));
+    TRY_OUT(check_other(b, registry, layer, input, &v, DT_F32, 1, false, "single precision agrees",
+                        2e-4));
+    TRY_OUT(check_other(b, registry, layer, input, &v, DT_F64, 1, true, "kernel = decomposition",
+                        1e-9));
     TRY_OUT(check_policies(b));
     TRY_OUT(initialise(b));
 out:
@@ -491,8 +538,8 @@ out:
     return status;
 }
 
-glow_status conform_layer_case(struct registry *registry, const char *subject, const char *layer, const char *input,
-                               struct conform_report *r, bool *accepted)
+glow_status conform_layer_case(struct registry *registry, const char *subject, const char *layer,
+                               const char *input, struct conform_report *r, bool *accepted)
 {
     struct bench b = { .subject = subject, .r = r };
     *accepted = false;
@@ -504,9 +551,11 @@ glow_status conform_layer_case(struct registry *registry, const char *subject, c
     b.l = &b.m->layers[0];
     b.n_in = model_dimensions(b.m);
     b.n_out = type_count(&b.l->out);
-    for (int k = 0; k < b.l->n_latents; k++) b.n_latent += type_count(&b.m->latents[b.l->first_latent + k].type);
+    for (int k = 0; k < b.l->n_latents; k++)
+        b.n_latent += type_count(&b.m->latents[b.l->first_latent + k].type);
     b.x = calloc(SAMPLES * (size_t)b.n_in, sizeof *b.x);
-    glow_status status = b.x ? run_checks(&b, registry, layer, input) : fail_memory(64, "conformance");
+    glow_status status =
+        b.x ? run_checks(&b, registry, layer, input) : fail_memory(64, "conformance");
     if (status != GLOW_OK && status != GLOW_ENOMEM) {
         conform_add(r, subject, "describes and runs", VERDICT_FAIL, "%s", fail_message());
         status = GLOW_OK;
@@ -538,7 +587,8 @@ static const char *small_net(struct registry *registry, bool image)
 static const struct glow_option *child_slot(const struct glow_desc *d, uint32_t kind)
 {
     for (uint32_t i = 0; i < d->n_options; i++) {
-        const struct glow_option *o = (const void *)((const char *)d->options + (size_t)i * d->option_size);
+        const struct glow_option *o =
+            (const void *)((const char *)d->options + (size_t)i * d->option_size);
         if (o->type == GLOW_OPT_CHILD && o->slot_kind == kind) return o;
     }
     return NULL;
@@ -557,28 +607,33 @@ static glow_status visit_variant(void *context, const char *variant)
         if (d->kind == GLOW_NET) {
             bool wide = false;
             for (uint32_t k = 0; k < d->n_options; k++) {
-                const struct glow_option *o = (const void *)((const char *)d->options + (size_t)k * d->option_size);
+                const struct glow_option *o =
+                    (const void *)((const char *)d->options + (size_t)k * d->option_size);
                 wide |= o->type == GLOW_OPT_INT && !strcmp(o->key, "width");
             }
-            snprintf(layer, sizeof layer, "layer = \"affine\"; net = { type = \"%s\"; %s %s %s };", d->id,
-                     wide && !strstr(c->extra, "width") ? "width = 8;" : "", variant, c->extra);
+            snprintf(layer, sizeof layer, "layer = \"affine\"; net = { type = \"%s\"; %s %s %s };",
+                     d->id, wide && !strstr(c->extra, "width") ? "width = 8;" : "", variant,
+                     c->extra);
         } else
-            snprintf(layer, sizeof layer, "layer = \"%s\"; %s %s %s", d->id, net, variant, c->extra);
-        snprintf(subject, sizeof subject, "%s %s, %s%s%s", kind_name(d->kind), d->id, *variant ? variant : "defaults",
-                 " input ", inputs[i]);
+            snprintf(layer, sizeof layer, "layer = \"%s\"; %s %s %s", d->id, net, variant,
+                     c->extra);
+        snprintf(subject, sizeof subject, "%s %s, %s%s%s", kind_name(d->kind), d->id,
+                 *variant ? variant : "defaults", " input ", inputs[i]);
         TRY(conform_layer_case(c->registry, subject, layer, inputs[i], c->r, &accepted));
         c->accepted += accepted;
     }
     return GLOW_OK;
 }
 
-glow_status conform_layer(struct registry *registry, const struct plugin_info *info, const char *extra, struct conform_report *r)
+glow_status conform_layer(struct registry *registry, const struct plugin_info *info,
+                          const char *extra, struct conform_report *r)
 {
     static const char *const priors[] = { "prior = \"normal\";", "prior = \"learned\";" };
     struct cases c = { registry, info, extra, r, 0 };
     TRY(conform_variants(info->desc, visit_variant, &c));
     if (info->desc->kind == GLOW_LAYER && child_slot(info->desc, GLOW_PRIOR))
         for (size_t i = 0; i < GLOW_COUNT(priors); i++) TRY(visit_variant(&c, priors[i]));
-    conform_add(r, info->desc->id, "accepts some input", c.accepted ? VERDICT_PASS : VERDICT_FAIL, "%d cases", c.accepted);
+    conform_add(r, info->desc->id, "accepts some input", c.accepted ? VERDICT_PASS : VERDICT_FAIL,
+                "%d cases", c.accepted);
     return GLOW_OK;
 }

@@ -1,5 +1,6 @@
-/* conform_prior.c - priors and datasets. A prior is a flow without layers: its density must integrate to 1,
- * its samples must have the moments of that density, and standardise and restore must undo each other. */
+/* conform_prior.c - priors and datasets. A prior is a flow without layers: its density must
+ * integrate to 1, its samples must have the moments of that density, and standardise and restore
+ * must undo each other. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,25 +8,29 @@
 #include "data.h"
 #include "program.h"
 
-enum { GRID = 4096 };                   /* points of the integral, also the number of samples */
-#define EXTENT 12.0                     /* the integral is taken over [-EXTENT, EXTENT] */
+enum { GRID = 4096 }; /* points of the integral, also the number of samples */
+#define EXTENT 12.0   /* the integral is taken over [-EXTENT, EXTENT] */
 
-static glow_status open_prior(struct registry *registry, const char *id, const char *extra, const char *input, int64_t n,
-                              struct model **m)
+static glow_status open_prior(struct registry *registry, const char *id, const char *extra,
+                              const char *input, int64_t n, struct model **m)
 {
     struct config *c;
     char text[1024];
     (void)n;
-    snprintf(text, sizeof text, "model: { input = %s; flow = ( ); prior: { y = { type = \"%s\"; %s }; }; };", input, id, extra);
+    snprintf(text, sizeof text,
+             "model: { input = %s; flow = ( ); prior: { y = { type = \"%s\"; %s }; }; };", input,
+             id, extra);
     TRY(config_parse(&c, text, "check"));
-    return model_new(m, c, registry, &(struct model_options){ .threads = 1, .real = DT_F64, .seed = 7 });
+    return model_new(m, c, registry,
+                     &(struct model_options){ .threads = 1, .real = DT_F64, .seed = 7 });
 }
 
 /* Moves the parameters off their initial values. */
 static void perturb(struct model *m)
 {
     for (int i = 0; i < m->n_params; i++) {
-        double *w = calloc(2 * (size_t)m->params[i].count, sizeof *w), *noise = w + m->params[i].count;
+        double *w = calloc(2 * (size_t)m->params[i].count, sizeof *w),
+               *noise = w + m->params[i].count;
         if (!w) return;
         model_get(m, m->weights, i, w);
         conform_noise(50 + (uint64_t)i, GLOW_GAUSS, noise, m->params[i].count);
@@ -39,10 +44,12 @@ static void perturb(struct model *m)
 static glow_status check_density(const char *subject, struct model *m, struct conform_report *r)
 {
     struct program *eval = NULL, *sample = NULL;
-    double *p = calloc(2 * GRID, sizeof *p), *z = p + GRID, total = 0, mean = 0, square = 0, m1 = 0, m2 = 0, h = 2 * EXTENT / GRID;
+    double *p = calloc(2 * GRID, sizeof *p), *z = p + GRID, total = 0, mean = 0, square = 0, m1 = 0,
+           m2 = 0, h = 2 * EXTENT / GRID;
     glow_status status = p ? GLOW_OK : fail_memory(2 * GRID * sizeof *p, "conformance");
     if (status != GLOW_OK) return status;
-    TRY_OUT(program_make(&eval, m, &(struct program_options){ .kind = PROGRAM_EVAL, .batch = GRID }));
+    TRY_OUT(
+        program_make(&eval, m, &(struct program_options){ .kind = PROGRAM_EVAL, .batch = GRID }));
     double *x = program_input(eval, "x")->data;
     for (int i = 0; i < GRID; i++) x[i] = -EXTENT + (i + 0.5) * h;
     TRY_OUT(program_run(eval, 1, 1, 0));
@@ -54,7 +61,8 @@ static glow_status check_density(const char *subject, struct model *m, struct co
         square += mass * at * at;
     }
     conform_bound(r, subject, "density integrates to 1", fabs(total - 1), 1e-3);
-    TRY_OUT(program_make(&sample, m, &(struct program_options){ .kind = PROGRAM_SAMPLE, .batch = GRID }));
+    TRY_OUT(program_make(&sample, m,
+                         &(struct program_options){ .kind = PROGRAM_SAMPLE, .batch = GRID }));
     *(double *)sample->inputs[0].tensor.data = 1;
     TRY_OUT(program_run(sample, 1, 1, 0));
     program_read(program_output(sample, "x"), GRID, z);
@@ -64,7 +72,8 @@ static glow_status check_density(const char *subject, struct model *m, struct co
     }
     double deviation = sqrt(fmax(square - mean * mean, 1e-12)), error = 5 * deviation / sqrt(GRID);
     conform_bound(r, subject, "samples have the mean", fabs(m1 - mean), error);
-    conform_bound(r, subject, "samples have the deviation", fabs(sqrt(fmax(m2 - m1 * m1, 0)) - deviation), error);
+    conform_bound(r, subject, "samples have the deviation",
+                  fabs(sqrt(fmax(m2 - m1 * m1, 0)) - deviation), error);
     *(double *)sample->inputs[0].tensor.data = 0;
     TRY_OUT(program_run(sample, 1, 1, 0));
     program_read(program_output(sample, "x"), GRID, z);
@@ -88,8 +97,10 @@ static glow_status check_round_trip(const char *subject, struct model *m, struct
     glow_status status = x ? GLOW_OK : fail_memory(2 * (size_t)n * sizeof *x, "conformance");
     if (status != GLOW_OK) return status;
     conform_noise(3, GLOW_GAUSS, x, n);
-    TRY_OUT(program_make(&encode, m, &(struct program_options){ .kind = PROGRAM_ENCODE, .batch = N }));
-    TRY_OUT(program_make(&decode, m, &(struct program_options){ .kind = PROGRAM_DECODE, .batch = N }));
+    TRY_OUT(
+        program_make(&encode, m, &(struct program_options){ .kind = PROGRAM_ENCODE, .batch = N }));
+    TRY_OUT(
+        program_make(&decode, m, &(struct program_options){ .kind = PROGRAM_DECODE, .batch = N }));
     memcpy(program_input(encode, "x")->data, x, (size_t)n * sizeof *x);
     TRY_OUT(program_run(encode, 1, 1, 0));
     program_read(program_output(encode, "latent:y"), N, decode->inputs[0].tensor.data);
@@ -113,7 +124,8 @@ static glow_status check_gradient(const char *subject, struct model *m, struct c
     int64_t n = N * model_dimensions(m);
     glow_status status = GLOW_OK;
     if (!m->n_params) return GLOW_OK;
-    TRY_OUT(program_make(&train, m, &(struct program_options){ .kind = PROGRAM_TRAIN, .batch = N }));
+    TRY_OUT(
+        program_make(&train, m, &(struct program_options){ .kind = PROGRAM_TRAIN, .batch = N }));
     TRY_OUT(program_make(&eval, m, &(struct program_options){ .kind = PROGRAM_EVAL, .batch = N }));
     conform_noise(3, GLOW_GAUSS, program_input(train, "x")->data, n);
     conform_noise(3, GLOW_GAUSS, program_input(eval, "x")->data, n);
@@ -127,7 +139,8 @@ static glow_status check_gradient(const char *subject, struct model *m, struct c
                 loss[side] = program_scalar(eval, "loss");
             }
             *w = keep;
-            worst = fmax(worst, fabs((loss[0] - loss[1]) / 2e-6 - ((double *)m->gradients)[m->params[i].offset + k]));
+            worst = fmax(worst, fabs((loss[0] - loss[1]) / 2e-6 -
+                                     ((double *)m->gradients)[m->params[i].offset + k]));
         }
     conform_bound(r, subject, "parameter gradients = differences", worst, 1e-6);
 out:
@@ -136,7 +149,13 @@ out:
     return status;
 }
 
-struct cases { struct registry *registry; const struct plugin_info *info; const char *extra; struct conform_report *r; int accepted; };
+struct cases {
+    struct registry *registry;
+    const struct plugin_info *info;
+    const char *extra;
+    struct conform_report *r;
+    int accepted;
+};
 
 static glow_status visit_variant(void *context, const char *variant)
 {
@@ -146,7 +165,8 @@ static glow_status visit_variant(void *context, const char *variant)
         struct model *m;
         char options[600], subject[160];
         snprintf(options, sizeof options, "%s %s", variant, c->extra);
-        snprintf(subject, sizeof subject, "prior %s, %s input %s", c->info->desc->id, *variant ? variant : "defaults", inputs[i]);
+        snprintf(subject, sizeof subject, "prior %s, %s input %s", c->info->desc->id,
+                 *variant ? variant : "defaults", inputs[i]);
         if (open_prior(c->registry, c->info->desc->id, options, inputs[i], 0, &m) != GLOW_OK) {
             conform_add(c->r, subject, "accepts the latent", VERDICT_SKIP, "%s", fail_message());
             continue;
@@ -156,16 +176,19 @@ static glow_status visit_variant(void *context, const char *variant)
         glow_status status = model_dimensions(m) == 1 ? check_density(subject, m, c->r) : GLOW_OK;
         if (status == GLOW_OK) status = check_round_trip(subject, m, c->r);
         if (status == GLOW_OK) status = check_gradient(subject, m, c->r);
-        if (status != GLOW_OK) conform_add(c->r, subject, "describes and runs", VERDICT_FAIL, "%s", fail_message());
+        if (status != GLOW_OK)
+            conform_add(c->r, subject, "describes and runs", VERDICT_FAIL, "%s", fail_message());
         model_free(m);
     }
     return GLOW_OK;
 }
 
-glow_status conform_prior(struct registry *registry, const struct plugin_info *info, const char *extra, struct conform_report *r)
+glow_status conform_prior(struct registry *registry, const struct plugin_info *info,
+                          const char *extra, struct conform_report *r)
 {
     struct cases c = { registry, info, extra, r, 0 };
     TRY(conform_variants(info->desc, visit_variant, &c));
-    conform_add(r, info->desc->id, "accepts some latent", c.accepted ? VERDICT_PASS : VERDICT_FAIL, "%d cases", c.accepted);
+    conform_add(r, info->desc->id, "accepts some latent", c.accepted ? VERDICT_PASS : VERDICT_FAIL,
+                "%d cases", c.accepted);
     return GLOW_OK;
 }

@@ -1,4 +1,5 @@
-/* custom.h - operations that plug-ins bring: as a node when the backend has a kernel, else decomposed. */
+/* custom.h - operations that plug-ins bring: as a node when the backend has a kernel, else
+ * decomposed. */
 #ifndef CORE_CUSTOM_H
 #define CORE_CUSTOM_H
 #include "graph.h"
@@ -7,7 +8,8 @@
 /* Adds the operation; fills c->out (error handles on failure). */
 void custom_call(struct graph *, const struct instance *self, struct glow_custom_call *c);
 /* The gradient of a CUSTOM node (a copy of it): din[i] = 0 where there is none. */
-glow_status custom_gradient(struct graph *, const struct node *, const value_id *dout, value_id *din);
+glow_status custom_gradient(struct graph *, const struct node *, const value_id *dout,
+                            value_id *din);
 /* The kernel for the graph's backend and real type, or NULL. */
 const struct glow_kernel *custom_kernel(const struct graph *, const struct glow_custom *);
 #endif

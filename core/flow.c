@@ -6,7 +6,10 @@
 static struct trace *trace_of(struct glow_flow *f) { return (struct trace *)f; }
 static struct glow_graph *graph_view(const struct trace *t) { return (struct glow_graph *)t->g; }
 
-static glow_value flow_x(struct glow_flow *f) { return graph_handle(trace_of(f)->g, trace_of(f)->x); }
+static glow_value flow_x(struct glow_flow *f)
+{
+    return graph_handle(trace_of(f)->g, trace_of(f)->x);
+}
 
 static void flow_set_x(struct glow_flow *f, glow_value x)
 {
@@ -15,7 +18,8 @@ static void flow_set_x(struct glow_flow *f, glow_value x)
     if (t->x == 0) t->x = graph_fail(t->g, GLOW_EINVAL, "set_x: the value is absent");
 }
 
-static void add_term(struct trace *t, uint32_t kind, const char *name, const struct instance *who, value_id v)
+static void add_term(struct trace *t, uint32_t kind, const char *name, const struct instance *who,
+                     value_id v)
 {
     struct graph *g = t->g;
     char text[96];
@@ -47,7 +51,8 @@ static void flow_term(struct glow_flow *f, uint32_t kind, const char *name, glow
 {
     struct trace *t = trace_of(f);
     if (!kind || (kind & (kind - 1)) || kind > GLOW_METRIC) {
-        graph_fail(t->g, GLOW_EINVAL, "term \"%s\": a kind that this version does not know", name ? name : "");
+        graph_fail(t->g, GLOW_EINVAL, "term \"%s\": a kind that this version does not know",
+                   name ? name : "");
         return;
     }
     add_term(t, kind, name ? name : "term", t->g->who, graph_open_handle(t->g, v));
@@ -65,15 +70,18 @@ static glow_value flow_positions(struct glow_flow *f)
 
 /* ---------------------------------------------------------------- latents and priors */
 
-/* Finds (or, while the model is built, creates) the latent `name` of the current layer; -1 after an error. */
-static int find_latent(struct trace *t, const char *name, const char *slot, const struct glow_type *type)
+/* Finds (or, while the model is built, creates) the latent `name` of the current layer; -1 after an
+ * error. */
+static int find_latent(struct trace *t, const char *name, const char *slot,
+                       const struct glow_type *type)
 {
     struct model *m = t->model;
     struct layer *l = &m->layers[t->layer];
     for (int i = l->first_latent; i < l->first_latent + l->n_latents; i++)
         if (!strcmp(m->latents[i].group, name)) return i;
     if (!t->building || !type) {
-        graph_fail(t->g, GLOW_EINVAL, "latent \"%s\" is not among those that forward emitted", name);
+        graph_fail(t->g, GLOW_EINVAL, "latent \"%s\" is not among those that forward emitted",
+                   name);
         return -1;
     }
     int i = model_add_latent(m, t->layer, name, slot, type);
@@ -84,13 +92,16 @@ static int find_latent(struct trace *t, const char *name, const char *slot, cons
 typedef void (*prior_fn)(const struct glow_self *, struct glow_graph *, struct glow_prior_call *);
 
 /* Runs one callback of a latent's prior; returns its result, checked against the wanted type. */
-static value_id ask_prior(struct trace *t, const struct latent *l, prior_fn fn, value_id z, value_id cond,
-                          value_id temperature, const struct glow_type *want)
+static value_id ask_prior(struct trace *t, const struct latent *l, prior_fn fn, value_id z,
+                          value_id cond, value_id temperature, const struct glow_type *want)
 {
     struct graph *g = t->g;
     char a[96], b[96];
     const struct instance *outer = g->who;
-    struct glow_prior_call c = { .size = sizeof c, .type = l->type, .z = graph_handle(g, z), .cond = graph_handle(g, cond),
+    struct glow_prior_call c = { .size = sizeof c,
+                                 .type = l->type,
+                                 .z = graph_handle(g, z),
+                                 .cond = graph_handle(g, cond),
                                  .temperature = graph_handle(g, temperature) };
     g->who = l->prior;
     fn(&l->prior->self, graph_view(t), &c);
@@ -98,35 +109,42 @@ static value_id ask_prior(struct trace *t, const struct latent *l, prior_fn fn, 
     value_id v = graph_open_handle(g, c.out);
     if (v == 0) v = graph_fail(g, GLOW_EINVAL, "prior set no result");
     if (v != GRAPH_ERROR && type_count(&graph_value(g, v)->type) != type_count(want))
-        v = graph_fail(g, GLOW_EINVAL, "prior gave %s, expected %s", type_text(&graph_value(g, v)->type, a, sizeof a),
+        v = graph_fail(g, GLOW_EINVAL, "prior gave %s, expected %s",
+                       type_text(&graph_value(g, v)->type, a, sizeof a),
                        type_text(want, b, sizeof b));
     if (v != GRAPH_ERROR) v = graph_reshape(g, v, want->rank, want->dim);
-    if (v != GRAPH_ERROR && want->rank && !graph_value(g, v)->type.batched) v = graph_broadcast(g, v, want);
+    if (v != GRAPH_ERROR && want->rank && !graph_value(g, v)->type.batched)
+        v = graph_broadcast(g, v, want);
     g->who = outer;
     return v;
 }
 
-static void flow_emit(struct glow_flow *f, const char *name, const char *slot, glow_value z, glow_value cond)
+static void flow_emit(struct glow_flow *f, const char *name, const char *slot, glow_value z,
+                      glow_value cond)
 {
     struct trace *t = trace_of(f);
     struct graph *g = t->g;
     value_id v = graph_open_handle(g, z), c = graph_open_handle(g, cond);
     if (v == GRAPH_ERROR || c == GRAPH_ERROR) return;
     if (v == 0 || !graph_value(g, v)->type.batched) {
-        graph_fail(g, GLOW_EINVAL, "emit \"%s\": the latent is absent or the same for all samples", name);
+        graph_fail(g, GLOW_EINVAL, "emit \"%s\": the latent is absent or the same for all samples",
+                   name);
         return;
     }
-    const struct glow_type type = graph_value(g, v)->type, scalar = { .dtype = GLOW_REAL, .batched = 1 };
+    const struct glow_type type = graph_value(g, v)->type,
+                           scalar = { .dtype = GLOW_REAL, .batched = 1 };
     int i = find_latent(t, name, slot, &type);
     if (i < 0) return;
     const struct latent *l = &t->model->latents[i];
     const struct glow_prior *p = (const struct glow_prior *)l->prior->info->desc;
     if (!t->building) t->latents[i] = v;
     add_term(t, GLOW_LOGP, l->name, l->prior, ask_prior(t, l, p->log_density, v, c, 0, &scalar));
-    if (!t->building) t->reported[i] = p->standardise ? ask_prior(t, l, p->standardise, v, c, 0, &type) : v;
+    if (!t->building)
+        t->reported[i] = p->standardise ? ask_prior(t, l, p->standardise, v, c, 0, &type) : v;
 }
 
-static glow_value flow_take(struct glow_flow *f, const char *name, const char *slot, glow_value cond)
+static glow_value flow_take(struct glow_flow *f, const char *name, const char *slot,
+                            glow_value cond)
 {
     struct trace *t = trace_of(f);
     struct graph *g = t->g;
@@ -172,12 +190,16 @@ static glow_value flow_kept(struct glow_flow *f, const char *slot)
 {
     struct trace *t = trace_of(f);
     for (int i = 0; i < t->n_keeps; i++)
-        if (t->keeps[i].layer == t->layer && !strcmp(t->keeps[i].slot, slot)) return graph_handle(t->g, t->keeps[i].value);
-    return graph_handle(t->g, graph_fail(t->g, GLOW_EINVAL, "kept \"%s\": forward did not keep it", slot));
+        if (t->keeps[i].layer == t->layer && !strcmp(t->keeps[i].slot, slot))
+            return graph_handle(t->g, t->keeps[i].value);
+    return graph_handle(
+        t->g, graph_fail(t->g, GLOW_EINVAL, "kept \"%s\": forward did not keep it", slot));
 }
 
-static const struct glow_flow_ops flow_ops = { sizeof flow_ops, GLOW_ABI_MINOR, flow_x, flow_set_x, flow_term,
-                                               flow_positions, flow_emit, flow_take, flow_keep, flow_kept };
+static const struct glow_flow_ops flow_ops = { sizeof flow_ops, GLOW_ABI_MINOR, flow_x,
+                                               flow_set_x,      flow_term,      flow_positions,
+                                               flow_emit,       flow_take,      flow_keep,
+                                               flow_kept };
 
 /* ---------------------------------------------------------------- traces */
 
@@ -204,8 +226,10 @@ void trace_close(struct trace *t)
 /* The end of the flow: what is left is the latent y, and comes back as such. */
 static void end_of_flow(struct trace *t, bool inverse)
 {
-    if (inverse) t->x = graph_open_handle(t->g, flow_take(&t->flow, "y", NULL, glow_none));
-    else flow_emit(&t->flow, "y", NULL, graph_handle(t->g, t->x), glow_none);
+    if (inverse)
+        t->x = graph_open_handle(t->g, flow_take(&t->flow, "y", NULL, glow_none));
+    else
+        flow_emit(&t->flow, "y", NULL, graph_handle(t->g, t->x), glow_none);
 }
 
 glow_status trace_layer(struct trace *t, int index, bool inverse)
@@ -224,16 +248,21 @@ glow_status trace_layer(struct trace *t, int index, bool inverse)
     if (inverse) {
         void (*back)(const struct glow_self *, struct glow_graph *, struct glow_flow *) =
             t->mode == TRACE_RESTORE && d->restore ? d->restore : d->inverse;
-        if (!back) graph_fail(g, GLOW_ENOTSUP, "this layer has no inverse; sampling and decoding need one");
-        else back(&l->self->self, graph_view(t), &t->flow);
+        if (!back)
+            graph_fail(g, GLOW_ENOTSUP,
+                       "this layer has no inverse; sampling and decoding need one");
+        else
+            back(&l->self->self, graph_view(t), &t->flow);
     } else
         d->forward(&l->self->self, graph_view(t), &t->flow);
     if (g->status == GLOW_OK) g->status = instance_status(l->self);
     if (g->status == GLOW_OK && !t->building) {
-        const struct glow_type *want = inverse ? &l->in : &l->out, *have = &graph_value(g, t->x)->type;
+        const struct glow_type *want = inverse ? &l->in : &l->out,
+                               *have = &graph_value(g, t->x)->type;
         if (!type_equal(want, have))
-            graph_fail(g, GLOW_EINVAL, "%s gives %s where %s was expected", inverse ? "inverse" : "forward",
-                       type_text(have, a, sizeof a), type_text(want, b, sizeof b));
+            graph_fail(g, GLOW_EINVAL, "%s gives %s where %s was expected",
+                       inverse ? "inverse" : "forward", type_text(have, a, sizeof a),
+                       type_text(want, b, sizeof b));
     }
     g->who = NULL;
     return g->status;
@@ -246,10 +275,13 @@ value_id trace_sum(struct trace *t, uint32_t kinds)
     value_id shared = graph_cast(g, graph_constant(g, 0), GLOW_HI), sum = 0;
     for (int i = 0; i < t->n_terms; i++) { /* unbatched terms first: they are one number */
         if (!(t->terms[i].kind & kinds)) continue;
-        if (!graph_value(g, t->terms[i].value)->type.batched) shared = graph_binary(g, OP_ADD, shared, t->terms[i].value);
-        else sum = sum ? graph_binary(g, OP_ADD, sum, t->terms[i].value) : t->terms[i].value;
+        if (!graph_value(g, t->terms[i].value)->type.batched)
+            shared = graph_binary(g, OP_ADD, shared, t->terms[i].value);
+        else
+            sum = sum ? graph_binary(g, OP_ADD, sum, t->terms[i].value) : t->terms[i].value;
     }
     sum = sum ? graph_binary(g, OP_ADD, sum, shared) : shared;
-    if (sum != GRAPH_ERROR && !graph_value(g, sum)->type.batched) sum = graph_broadcast(g, sum, &per_sample);
+    if (sum != GRAPH_ERROR && !graph_value(g, sum)->type.batched)
+        sum = graph_broadcast(g, sum, &per_sample);
     return sum;
 }

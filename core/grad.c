@@ -1,7 +1,7 @@
 /* grad.c - reverse-mode differentiation. The gradient is ordinary nodes of the same graph, so it is
  * simplified, planned and run like everything else, and can be differentiated again.
- * One rule per operation: rules[op] adds to the adjoints of the inputs. An operation without a rule is
- * an error that names it, when the graph is built. */
+ * One rule per operation: rules[op] adds to the adjoints of the inputs. An operation without a rule
+ * is an error that names it, when the graph is built. */
 #include <stdlib.h>
 #include <string.h>
 #include "custom.h"
@@ -9,20 +9,26 @@
 
 struct adjoints {
     struct graph *g;
-    value_id *of;                       /* adjoint of each value, 0 = none yet */
-    const char *need;                   /* which values depend on wrt */
-    uint32_t n;                         /* values that existed before */
+    value_id *of;     /* adjoint of each value, 0 = none yet */
+    const char *need; /* which values depend on wrt */
+    uint32_t n;       /* values that existed before */
 };
 
 /* A rule sees the node (a copy: the graph grows meanwhile) and the adjoint of its first output. */
 typedef void (*rule)(struct adjoints *, const struct node *, value_id dy);
 
-#define G a->g
-#define IN(k) (n->in[k])
-#define OUT (n->out0)
+#define G       a->g
+#define IN(k)   (n->in[k])
+#define OUT     (n->out0)
 #define TYPE(v) (&a->g->values[v].type)
-static value_id add(struct graph *g, value_id x, value_id y) { return graph_binary(g, OP_ADD, x, y); }
-static value_id mul(struct graph *g, value_id x, value_id y) { return graph_binary(g, OP_MUL, x, y); }
+static value_id add(struct graph *g, value_id x, value_id y)
+{
+    return graph_binary(g, OP_ADD, x, y);
+}
+static value_id mul(struct graph *g, value_id x, value_id y)
+{
+    return graph_binary(g, OP_MUL, x, y);
+}
 static value_id neg(struct graph *g, value_id x) { return graph_unary(g, OP_NEG, x); }
 static value_id num(struct graph *g, double c) { return graph_constant(g, c); }
 
@@ -50,12 +56,20 @@ static void give_broadcast(struct adjoints *a, value_id x, value_id d)
 
 /* ---------------------------------------------------------------- elementwise */
 
-static void pass(struct adjoints *a, const struct node *n, value_id dy) { give_broadcast(a, IN(0), dy); }
+static void pass(struct adjoints *a, const struct node *n, value_id dy)
+{
+    give_broadcast(a, IN(0), dy);
+}
 static void reshape(struct adjoints *a, const struct node *n, value_id dy)
 {
     give(a, IN(0), graph_reshape(G, dy, TYPE(IN(0))->rank, TYPE(IN(0))->dim));
 }
-static void none(struct adjoints *a, const struct node *n, value_id dy) { (void)a; (void)n; (void)dy; }
+static void none(struct adjoints *a, const struct node *n, value_id dy)
+{
+    (void)a;
+    (void)n;
+    (void)dy;
+}
 
 static void unary(struct adjoints *a, const struct node *n, value_id dy)
 {
@@ -71,7 +85,9 @@ static void unary(struct adjoints *a, const struct node *n, value_id dy)
     case OP_SIGMOID: d = mul(G, mul(G, dy, y), graph_binary(G, OP_SUB, num(G, 1), y)); break;
     case OP_LOG_SIGMOID: d = mul(G, dy, graph_unary(G, OP_SIGMOID, neg(G, x))); break;
     case OP_SOFTPLUS: d = mul(G, dy, graph_unary(G, OP_SIGMOID, x)); break;
-    case OP_TANH: d = mul(G, dy, graph_binary(G, OP_SUB, num(G, 1), graph_unary(G, OP_SQUARE, y))); break;
+    case OP_TANH:
+        d = mul(G, dy, graph_binary(G, OP_SUB, num(G, 1), graph_unary(G, OP_SQUARE, y)));
+        break;
     case OP_RELU: {
         value_id positive = graph_binary(G, OP_GT, y, num(G, 0));
         d = graph_op(G, OP_WHERE, 3, (value_id[3]){ positive, dy, num(G, 0) }, 0, NULL);
@@ -90,7 +106,10 @@ static void binary(struct adjoints *a, const struct node *n, value_id dy)
 {
     value_id x = IN(0), z = IN(1);
     switch (n->op) {
-    case OP_ADD: give_broadcast(a, x, dy); give_broadcast(a, z, dy); return;
+    case OP_ADD:
+        give_broadcast(a, x, dy);
+        give_broadcast(a, z, dy);
+        return;
     case OP_SUB:
         give_broadcast(a, x, dy);
         if (wants(a, z)) give_broadcast(a, z, neg(G, dy));
@@ -107,22 +126,31 @@ static void binary(struct adjoints *a, const struct node *n, value_id dy)
     }
     case OP_POW: {
         value_id less = graph_binary(G, OP_SUB, z, num(G, 1));
-        if (wants(a, x)) give_broadcast(a, x, mul(G, mul(G, dy, z), graph_binary(G, OP_POW, x, less)));
+        if (wants(a, x))
+            give_broadcast(a, x, mul(G, mul(G, dy, z), graph_binary(G, OP_POW, x, less)));
         if (wants(a, z)) give_broadcast(a, z, mul(G, mul(G, dy, OUT), graph_unary(G, OP_LOG, x)));
         return;
     }
     default: { /* MIN, MAX: to the chosen side, the first when equal */
         value_id first = graph_binary(G, n->op == OP_MIN ? OP_LE : OP_GE, x, z);
-        if (wants(a, x)) give_broadcast(a, x, graph_op(G, OP_WHERE, 3, (value_id[3]){ first, dy, num(G, 0) }, 0, NULL));
-        if (wants(a, z)) give_broadcast(a, z, graph_op(G, OP_WHERE, 3, (value_id[3]){ first, num(G, 0), dy }, 0, NULL));
+        if (wants(a, x))
+            give_broadcast(
+                a, x, graph_op(G, OP_WHERE, 3, (value_id[3]){ first, dy, num(G, 0) }, 0, NULL));
+        if (wants(a, z))
+            give_broadcast(
+                a, z, graph_op(G, OP_WHERE, 3, (value_id[3]){ first, num(G, 0), dy }, 0, NULL));
     }
     }
 }
 
 static void where(struct adjoints *a, const struct node *n, value_id dy)
 {
-    if (wants(a, IN(1))) give_broadcast(a, IN(1), graph_op(G, OP_WHERE, 3, (value_id[3]){ IN(0), dy, num(G, 0) }, 0, NULL));
-    if (wants(a, IN(2))) give_broadcast(a, IN(2), graph_op(G, OP_WHERE, 3, (value_id[3]){ IN(0), num(G, 0), dy }, 0, NULL));
+    if (wants(a, IN(1)))
+        give_broadcast(a, IN(1),
+                       graph_op(G, OP_WHERE, 3, (value_id[3]){ IN(0), dy, num(G, 0) }, 0, NULL));
+    if (wants(a, IN(2)))
+        give_broadcast(a, IN(2),
+                       graph_op(G, OP_WHERE, 3, (value_id[3]){ IN(0), num(G, 0), dy }, 0, NULL));
 }
 
 /* ---------------------------------------------------------------- reductions, layout */
@@ -139,7 +167,8 @@ static void extremum(struct adjoints *a, const struct node *n, value_id dy)
 {
     value_id chosen = graph_binary(G, OP_EQ, IN(0), OUT);
     value_id share = graph_binary(G, OP_DIV, dy, graph_sum(G, chosen, n->ai[0], false));
-    give_broadcast(a, IN(0), graph_op(G, OP_WHERE, 3, (value_id[3]){ chosen, share, num(G, 0) }, 0, NULL));
+    give_broadcast(a, IN(0),
+                   graph_op(G, OP_WHERE, 3, (value_id[3]){ chosen, share, num(G, 0) }, 0, NULL));
 }
 
 static void cumsum(struct adjoints *a, const struct node *n, value_id dy)
@@ -150,7 +179,9 @@ static void cumsum(struct adjoints *a, const struct node *n, value_id dy)
 static void slice(struct adjoints *a, const struct node *n, value_id dy)
 {
     int64_t extent = TYPE(IN(0))->dim[n->ai[0] - 1];
-    give(a, IN(0), graph_op(G, OP_PLACE, 1, &dy, 5, (int64_t[5]){ n->ai[0], extent, n->ai[1], n->ai[2], n->ai[3] }));
+    give(a, IN(0),
+         graph_op(G, OP_PLACE, 1, &dy, 5,
+                  (int64_t[5]){ n->ai[0], extent, n->ai[1], n->ai[2], n->ai[3] }));
 }
 
 static void place(struct adjoints *a, const struct node *n, value_id dy)
@@ -158,13 +189,15 @@ static void place(struct adjoints *a, const struct node *n, value_id dy)
     for (uint32_t k = 0; k < n->n_in; k++) {
         if (!wants(a, IN(k))) continue;
         const int64_t *p = n->ai + 2 + 3 * k;
-        give_broadcast(a, IN(k), graph_op(G, OP_SLICE, 1, &dy, 4, (int64_t[4]){ n->ai[0], p[0], p[1], p[2] }));
+        give_broadcast(
+            a, IN(k), graph_op(G, OP_SLICE, 1, &dy, 4, (int64_t[4]){ n->ai[0], p[0], p[1], p[2] }));
     }
 }
 
 static void take(struct adjoints *a, const struct node *n, value_id dy)
 {
-    int64_t count = n->op == OP_TAKE ? n->ai[1] : n->ai[2], *ai = bump_alloc(&G->memory, (size_t)(count + 3) * sizeof *ai);
+    int64_t count = n->op == OP_TAKE ? n->ai[1] : n->ai[2],
+            *ai = bump_alloc(&G->memory, (size_t)(count + 3) * sizeof *ai);
     if (!ai) {
         G->status = fail_memory((size_t)count * sizeof *ai, "gradient");
         return;
@@ -203,12 +236,16 @@ static void channels(struct adjoints *a, const struct node *n, value_id dy)
     int64_t t = n->n_ai ? n->ai[0] : 0, other = !t;
     if (n->op == OP_MATC) {
         if (wants(a, x)) give(a, x, graph_op(G, OP_MATC, 2, (value_id[2]){ dy, w }, 1, &other));
-        if (wants(a, w)) give(a, w, graph_op(G, OP_MATC_DW, 2, (value_id[2]){ t ? x : dy, t ? dy : x }, 0, NULL));
+        if (wants(a, w))
+            give(a, w,
+                 graph_op(G, OP_MATC_DW, 2, (value_id[2]){ t ? x : dy, t ? dy : x }, 0, NULL));
         return;
     }
     /* MATC_DW(d, v) = sum d v^T is linear in both */
-    if (wants(a, x)) give(a, x, graph_op(G, OP_MATC, 2, (value_id[2]){ w, dy }, 1, (int64_t[1]){ 0 }));
-    if (wants(a, w)) give(a, w, graph_op(G, OP_MATC, 2, (value_id[2]){ x, dy }, 1, (int64_t[1]){ 1 }));
+    if (wants(a, x))
+        give(a, x, graph_op(G, OP_MATC, 2, (value_id[2]){ w, dy }, 1, (int64_t[1]){ 0 }));
+    if (wants(a, w))
+        give(a, w, graph_op(G, OP_MATC, 2, (value_id[2]){ x, dy }, 1, (int64_t[1]){ 1 }));
 }
 
 static void matmul(struct adjoints *a, const struct node *n, value_id dy)
@@ -216,11 +253,15 @@ static void matmul(struct adjoints *a, const struct node *n, value_id dy)
     value_id x = IN(0), z = IN(1);
     int64_t tx = n->ai[0], tz = n->ai[1];
     if (wants(a, x))
-        give_broadcast(a, x, tx ? graph_op(G, OP_MATMUL, 2, (value_id[2]){ z, dy }, 2, (int64_t[2]){ tz, 1 })
-                                : graph_op(G, OP_MATMUL, 2, (value_id[2]){ dy, z }, 2, (int64_t[2]){ 0, !tz }));
+        give_broadcast(
+            a, x,
+            tx ? graph_op(G, OP_MATMUL, 2, (value_id[2]){ z, dy }, 2, (int64_t[2]){ tz, 1 })
+               : graph_op(G, OP_MATMUL, 2, (value_id[2]){ dy, z }, 2, (int64_t[2]){ 0, !tz }));
     if (wants(a, z))
-        give_broadcast(a, z, tz ? graph_op(G, OP_MATMUL, 2, (value_id[2]){ dy, x }, 2, (int64_t[2]){ 1, tx })
-                                : graph_op(G, OP_MATMUL, 2, (value_id[2]){ x, dy }, 2, (int64_t[2]){ !tx, 0 }));
+        give_broadcast(
+            a, z,
+            tz ? graph_op(G, OP_MATMUL, 2, (value_id[2]){ dy, x }, 2, (int64_t[2]){ 1, tx })
+               : graph_op(G, OP_MATMUL, 2, (value_id[2]){ x, dy }, 2, (int64_t[2]){ !tx, 0 }));
 }
 
 /* The weights without their edge channel. */
@@ -237,8 +278,11 @@ static void convolution(struct adjoints *a, const struct node *n, value_id dy)
         int64_t ai[3] = { edge, TYPE(w)->dim[2], TYPE(w)->dim[3] };
         if (wants(a, x)) give(a, x, graph_op(G, OP_CONV_DX, 2, (value_id[2]){ dy, w }, 1, &edge));
         if (wants(a, w)) give(a, w, graph_op(G, OP_CONV_DW, 2, (value_id[2]){ x, dy }, 3, ai));
-    } else if (n->op == OP_CONV_DX) { /* linear in x = the adjoint it takes, and in w; the edge is not in it */
-        if (wants(a, x)) give(a, x, graph_op(G, OP_CONV, 2, (value_id[2]){ dy, inner_weights(a, w, edge) }, 1, &zero));
+    } else if (n->op == OP_CONV_DX) { /* linear in x = the adjoint it takes, and in w; the edge is
+                                         not in it */
+        if (wants(a, x))
+            give(a, x,
+                 graph_op(G, OP_CONV, 2, (value_id[2]){ dy, inner_weights(a, w, edge) }, 1, &zero));
         if (wants(a, w)) {
             int64_t ai[3] = { 0, TYPE(w)->dim[2], TYPE(w)->dim[3] }, c = TYPE(w)->dim[1];
             value_id d = graph_op(G, OP_CONV_DW, 2, (value_id[2]){ dy, x }, 3, ai);
@@ -257,8 +301,13 @@ static void chain(struct adjoints *a, const struct node *n, value_id dy)
     memcpy(in, n->in, inputs * sizeof *in);
     in[inputs] = dy;
     for (uint32_t i = 0; i + 1 < stages; i++) in[inputs + 1 + i] = OUT + 1 + i;
-    struct op_call c = { .op = OP_CHAIN_VJP, .n_in = inputs + stages, .in = in, .n_ai = n->n_ai, .ai = n->ai,
-                         .n_ad = n->n_ad, .ad = n->ad };
+    struct op_call c = { .op = OP_CHAIN_VJP,
+                         .n_in = inputs + stages,
+                         .in = in,
+                         .n_ai = n->n_ai,
+                         .ai = n->ai,
+                         .n_ad = n->n_ad,
+                         .ad = n->ad };
     value_id r = graph_add(G, &c);
     for (uint32_t k = 0; k < inputs && r != GRAPH_ERROR; k++) give(a, IN(k), r + k);
 }
@@ -280,8 +329,10 @@ static void linear_algebra(struct adjoints *a, const struct node *n, value_id dy
         give_broadcast(a, IN(0), mul(G, graph_op(G, OP_TRANSPOSE, 1, &inverse, 3, swap), dy));
         return;
     }
-    value_id y = OUT, d = graph_op(G, OP_MATMUL, 2, (value_id[2]){ y, dy }, 2, (int64_t[2]){ 1, 0 });
-    give(a, IN(0), neg(G, graph_op(G, OP_MATMUL, 2, (value_id[2]){ d, y }, 2, (int64_t[2]){ 0, 1 })));
+    value_id y = OUT,
+             d = graph_op(G, OP_MATMUL, 2, (value_id[2]){ y, dy }, 2, (int64_t[2]){ 1, 0 });
+    give(a, IN(0),
+         neg(G, graph_op(G, OP_MATMUL, 2, (value_id[2]){ d, y }, 2, (int64_t[2]){ 0, 1 })));
 }
 
 static void custom(struct adjoints *a, const struct node *n, value_id dy)
@@ -292,21 +343,70 @@ static void custom(struct adjoints *a, const struct node *n, value_id dy)
     for (uint32_t k = 0; k < n->n_in; k++) give(a, IN(k), din[k]);
 }
 
-static const rule rules[OP_COUNT] = {
-    [OP_INPUT] = none, [OP_PARAM] = none, [OP_CONST] = none, [OP_ARRAY] = none, [OP_RANDOM] = none,
-    [OP_ALIAS] = pass, [OP_SLICE] = slice, [OP_BROADCAST] = pass, [OP_RESHAPE] = reshape,
-    [OP_TRANSPOSE] = transpose, [OP_COPY] = pass, [OP_CAST] = pass, [OP_NEG] = unary, [OP_EXP] = unary,
-    [OP_LOG] = unary, [OP_SQRT] = unary, [OP_ABS] = unary, [OP_SQUARE] = unary, [OP_RECIP] = unary,
-    [OP_SIGMOID] = unary, [OP_LOG_SIGMOID] = unary, [OP_SOFTPLUS] = unary, [OP_TANH] = unary, [OP_RELU] = unary,
-    [OP_EXPM1] = unary, [OP_LOG1P] = unary, [OP_SIN] = unary, [OP_COS] = unary, [OP_FLOOR] = none,
-    [OP_SIGN] = none, [OP_STOP] = none, [OP_ADD] = binary, [OP_SUB] = binary, [OP_MUL] = binary,
-    [OP_DIV] = binary, [OP_POW] = binary, [OP_MIN] = binary, [OP_MAX] = binary, [OP_LT] = none, [OP_LE] = none,
-    [OP_GT] = none, [OP_GE] = none, [OP_EQ] = none, [OP_WHERE] = where, [OP_SUM] = sum,
-    [OP_REDUCE_MAX] = extremum, [OP_REDUCE_MIN] = extremum, [OP_CUMSUM] = cumsum, [OP_PLACE] = place,
-    [OP_TAKE] = take, [OP_TAKE_ADJ] = take, [OP_S2D] = squeezing, [OP_D2S] = squeezing, [OP_MATC] = channels,
-    [OP_MATC_DW] = channels, [OP_MATMUL] = matmul, [OP_CONV] = convolution, [OP_CONV_DX] = convolution,
-    [OP_CONV_DW] = convolution, [OP_CHAIN] = chain, [OP_LU] = lu, [OP_SLOGDET] = linear_algebra,
-    [OP_INVERSE] = linear_algebra, [OP_CUSTOM] = custom };
+static const rule rules[OP_COUNT] = { [OP_INPUT] = none,
+                                      [OP_PARAM] = none,
+                                      [OP_CONST] = none,
+                                      [OP_ARRAY] = none,
+                                      [OP_RANDOM] = none,
+                                      [OP_ALIAS] = pass,
+                                      [OP_SLICE] = slice,
+                                      [OP_BROADCAST] = pass,
+                                      [OP_RESHAPE] = reshape,
+                                      [OP_TRANSPOSE] = transpose,
+                                      [OP_COPY] = pass,
+                                      [OP_CAST] = pass,
+                                      [OP_NEG] = unary,
+                                      [OP_EXP] = unary,
+                                      [OP_LOG] = unary,
+                                      [OP_SQRT] = unary,
+                                      [OP_ABS] = unary,
+                                      [OP_SQUARE] = unary,
+                                      [OP_RECIP] = unary,
+                                      [OP_SIGMOID] = unary,
+                                      [OP_LOG_SIGMOID] = unary,
+                                      [OP_SOFTPLUS] = unary,
+                                      [OP_TANH] = unary,
+                                      [OP_RELU] = unary,
+                                      [OP_EXPM1] = unary,
+                                      [OP_LOG1P] = unary,
+                                      [OP_SIN] = unary,
+                                      [OP_COS] = unary,
+                                      [OP_FLOOR] = none,
+                                      [OP_SIGN] = none,
+                                      [OP_STOP] = none,
+                                      [OP_ADD] = binary,
+                                      [OP_SUB] = binary,
+                                      [OP_MUL] = binary,
+                                      [OP_DIV] = binary,
+                                      [OP_POW] = binary,
+                                      [OP_MIN] = binary,
+                                      [OP_MAX] = binary,
+                                      [OP_LT] = none,
+                                      [OP_LE] = none,
+                                      [OP_GT] = none,
+                                      [OP_GE] = none,
+                                      [OP_EQ] = none,
+                                      [OP_WHERE] = where,
+                                      [OP_SUM] = sum,
+                                      [OP_REDUCE_MAX] = extremum,
+                                      [OP_REDUCE_MIN] = extremum,
+                                      [OP_CUMSUM] = cumsum,
+                                      [OP_PLACE] = place,
+                                      [OP_TAKE] = take,
+                                      [OP_TAKE_ADJ] = take,
+                                      [OP_S2D] = squeezing,
+                                      [OP_D2S] = squeezing,
+                                      [OP_MATC] = channels,
+                                      [OP_MATC_DW] = channels,
+                                      [OP_MATMUL] = matmul,
+                                      [OP_CONV] = convolution,
+                                      [OP_CONV_DX] = convolution,
+                                      [OP_CONV_DW] = convolution,
+                                      [OP_CHAIN] = chain,
+                                      [OP_LU] = lu,
+                                      [OP_SLOGDET] = linear_algebra,
+                                      [OP_INVERSE] = linear_algebra,
+                                      [OP_CUSTOM] = custom };
 
 bool graph_has_gradient(int op) { return rules[op] != NULL; }
 
@@ -349,7 +449,8 @@ glow_status graph_gradient(struct graph *g, uint32_t n_y, const value_id *y, con
     mark_dependents(g, need, n_nodes);
     for (uint32_t i = 0; i < n_y; i++) {
         if (!y[i] || !seed[i] || y[i] == GRAPH_ERROR || seed[i] == GRAPH_ERROR) continue;
-        value_id s = graph_cast(g, seed[i], g->values[y[i]].type.dtype == GLOW_HI ? GLOW_HI : GLOW_REAL);
+        value_id s =
+            graph_cast(g, seed[i], g->values[y[i]].type.dtype == GLOW_HI ? GLOW_HI : GLOW_REAL);
         give(&a, y[i], graph_broadcast(g, s, &g->values[y[i]].type));
     }
     for (uint32_t i = n_nodes - 1; i > 0 && g->status == GLOW_OK; i--) {

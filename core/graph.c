@@ -1,4 +1,5 @@
-/* graph.c - storage of a graph: adding nodes, hash-consing, views, errors, simplification by rebuilding. */
+/* graph.c - storage of a graph: adding nodes, hash-consing, views, errors, simplification by
+ * rebuilding. */
 #include "graph.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -44,8 +45,13 @@ glow_status graph_new(struct graph **out, struct model *model, const struct back
     static uint32_t serial;
     struct graph *g = calloc(1, sizeof *g);
     if (!g) return fail_memory(sizeof *g, "graph");
-    *g = (struct graph){ .op = &optable, .model = model, .backend = backend, .real = real,
-                         .batch = batch, .phase = phase, .epoch = 1,
+    *g = (struct graph){ .op = &optable,
+                         .model = model,
+                         .backend = backend,
+                         .real = real,
+                         .batch = batch,
+                         .phase = phase,
+                         .epoch = 1,
                          .serial = __atomic_add_fetch(&serial, 1, __ATOMIC_RELAXED) & 0x7fffffff };
     g->cap_table = 1024;
     g->table = calloc(g->cap_table, sizeof *g->table);
@@ -252,8 +258,13 @@ static bool rehash(struct graph *g)
     if (!table) return false;
     for (uint32_t i = 1; i < g->n_nodes; i++) {
         const struct node *n = &g->nodes[i];
-        struct op_call c = { .op = n->op, .n_in = n->n_in, .n_ai = n->n_ai, .n_ad = n->n_ad,
-                             .in = n->in, .ai = n->ai, .ad = n->ad };
+        struct op_call c = { .op = n->op,
+                             .n_in = n->n_in,
+                             .n_ai = n->n_ai,
+                             .n_ad = n->n_ad,
+                             .in = n->in,
+                             .ai = n->ai,
+                             .ad = n->ad };
         uint32_t h = (uint32_t)hash_of(g, n->epoch, &c) & (cap - 1);
         while (table[h]) h = (h + 1) & (cap - 1);
         table[h] = i;
@@ -271,9 +282,15 @@ static value_id store(struct graph *g, uint32_t slot, uint32_t epoch, const stru
         !grow(&g->values, &g->cap_values, g->n_values + (uint32_t)n_out, sizeof *g->values))
         return out_of_memory(g);
     struct node *n = &g->nodes[g->n_nodes];
-    *n = (struct node){ .op = (uint16_t)c->op, .n_in = (uint16_t)c->n_in, .n_out = (uint16_t)n_out,
-                        .n_ad = (uint16_t)c->n_ad, .n_ai = c->n_ai, .out0 = g->n_values,
-                        .epoch = epoch, .who = g->who, .custom = c->custom,
+    *n = (struct node){ .op = (uint16_t)c->op,
+                        .n_in = (uint16_t)c->n_in,
+                        .n_out = (uint16_t)n_out,
+                        .n_ad = (uint16_t)c->n_ad,
+                        .n_ai = c->n_ai,
+                        .out0 = g->n_values,
+                        .epoch = epoch,
+                        .who = g->who,
+                        .custom = c->custom,
                         .custom_self = c->custom_self };
     n->in = bump_copy(&g->memory, c->in, c->n_in * sizeof *c->in);
     n->ai = bump_copy(&g->memory, c->ai, c->n_ai * sizeof *c->ai);
@@ -282,8 +299,11 @@ static value_id store(struct graph *g, uint32_t slot, uint32_t epoch, const stru
     for (int k = 0; k < n_out; k++) {
         uint32_t id = g->n_values++;
         struct value *v = &g->values[id];
-        *v = (struct value){ .node = g->n_nodes, .out = (uint32_t)k, .base = id,
-                             .real = physical(g, c, &out[k]), .type = out[k] };
+        *v = (struct value){ .node = g->n_nodes,
+                             .out = (uint32_t)k,
+                             .base = id,
+                             .real = physical(g, c, &out[k]),
+                             .type = out[k] };
         if (op_classes[c->op] == CLASS_VIEW) {
             v->real = g->values[c->in[0]].real;
             view_strides(c, &g->values[c->in[0]], v);
@@ -304,22 +324,25 @@ static bool prepare_inputs(struct graph *g, const struct op_call *c, const struc
     for (uint32_t i = 0; i < c->n_in; i++) {
         in[i] = c->in[i];
         if (!in[i]) continue;
-        if (follow && g->values[in[i]].real != real) in[i] = graph_cast(g, in[i], real == DT_F64 ? GLOW_HI : GLOW_REAL);
+        if (follow && g->values[in[i]].real != real)
+            in[i] = graph_cast(g, in[i], real == DT_F64 ? GLOW_HI : GLOW_REAL);
         if (in[i] == GRAPH_ERROR) return false;
-        if (!layout_fits(g, graph_value(g, in[i]), op_layouts[c->op])) in[i] = graph_unary(g, OP_COPY, in[i]);
+        if (!layout_fits(g, graph_value(g, in[i]), op_layouts[c->op]))
+            in[i] = graph_unary(g, OP_COPY, in[i]);
         if (in[i] == GRAPH_ERROR) return false;
     }
     return true;
 }
 
 #define MAX_OUT 64
-#define MAX_IN 256
+#define MAX_IN  256
 value_id graph_add(struct graph *g, const struct op_call *call)
 {
     struct glow_type out[MAX_OUT];
     value_id in[MAX_IN];
     struct op_call c = *call;
-    if (c.n_in > MAX_IN) return graph_fail(g, GLOW_EINVAL, "%s: more than %d inputs", op_names[c.op], MAX_IN);
+    if (c.n_in > MAX_IN)
+        return graph_fail(g, GLOW_EINVAL, "%s: more than %d inputs", op_names[c.op], MAX_IN);
     for (uint32_t i = 0; i < c.n_in; i++) {
         if (c.in[i] == GRAPH_ERROR) return GRAPH_ERROR;
         if (c.in[i] == 0 && !takes_absent(c.op))
@@ -346,7 +369,8 @@ value_id graph_add(struct graph *g, const struct op_call *call)
 
 /* ---------------------------------------------------------------- rebuilding */
 
-static glow_status copy_marked(const struct graph *src, struct graph *g, const char *used, value_id *map)
+static glow_status copy_marked(const struct graph *src, struct graph *g, const char *used,
+                               value_id *map)
 {
     value_id in[MAX_IN];
     struct glow_type types[MAX_OUT];
@@ -359,9 +383,17 @@ static glow_status copy_marked(const struct graph *src, struct graph *g, const c
             continue;
         }
         for (uint32_t k = 0; k < n->n_out; k++) types[k] = src->values[n->out0 + k].type;
-        struct op_call c = { .op = n->op, .n_in = n->n_in, .n_ai = n->n_ai, .n_ad = n->n_ad,
-                             .n_out = n->n_out, .in = in, .ai = n->ai, .ad = n->ad, .type = types,
-                             .custom = n->custom, .custom_self = n->custom_self };
+        struct op_call c = { .op = n->op,
+                             .n_in = n->n_in,
+                             .n_ai = n->n_ai,
+                             .n_ad = n->n_ad,
+                             .n_out = n->n_out,
+                             .in = in,
+                             .ai = n->ai,
+                             .ad = n->ad,
+                             .type = types,
+                             .custom = n->custom,
+                             .custom_self = n->custom_self };
         g->epoch = n->epoch;
         g->who = n->who;
         value_id v = graph_add(g, &c);
@@ -398,12 +430,17 @@ out:
 
 /* ---------------------------------------------------------------- shorthands */
 
-value_id graph_op(struct graph *g, int op, uint32_t n_in, const value_id *in, uint32_t n_ai, const int64_t *ai)
+value_id graph_op(struct graph *g, int op, uint32_t n_in, const value_id *in, uint32_t n_ai,
+                  const int64_t *ai)
 {
-    return graph_add(g, &(struct op_call){ .op = op, .n_in = n_in, .in = in, .n_ai = n_ai, .ai = ai });
+    return graph_add(g,
+                     &(struct op_call){ .op = op, .n_in = n_in, .in = in, .n_ai = n_ai, .ai = ai });
 }
 
-value_id graph_unary(struct graph *g, int op, value_id x) { return x ? graph_op(g, op, 1, &x, 0, NULL) : 0; }
+value_id graph_unary(struct graph *g, int op, value_id x)
+{
+    return x ? graph_op(g, op, 1, &x, 0, NULL) : 0;
+}
 
 value_id graph_binary(struct graph *g, int op, value_id a, value_id b)
 {
@@ -442,7 +479,8 @@ value_id graph_reshape(struct graph *g, value_id v, int32_t rank, const int64_t 
 {
     struct glow_type t = { 0 };
     if (!v || v == GRAPH_ERROR) return v;
-    if (rank < 0 || rank > GLOW_MAX_RANK) return graph_fail(g, GLOW_EINVAL, "reshape: rank %d", rank);
+    if (rank < 0 || rank > GLOW_MAX_RANK)
+        return graph_fail(g, GLOW_EINVAL, "reshape: rank %d", rank);
     t = graph_value(g, v)->type;
     memset(t.dim, 0, sizeof t.dim);
     t.rank = rank;

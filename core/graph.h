@@ -1,5 +1,6 @@
-/* graph.h - a program under construction: values, nodes, types. Plug-ins see it through the op table
- * (optable.c); grad.c adds gradients as ordinary nodes; rewrite.c simplifies; plan.c lays it out.
+/* graph.h - a program under construction: values, nodes, types. Plug-ins see it through the op
+ * table (optable.c); grad.c adds gradients as ordinary nodes; rewrite.c simplifies; plan.c lays it
+ * out.
  *
  * Values are numbered; 0 is absent, GRAPH_ERROR absorbs. Nodes with equal operation, inputs and
  * attributes are one node (hash-consing), within an epoch: each layer of the backward walk has an
@@ -17,10 +18,10 @@ typedef uint32_t value_id;
 #define GRAPH_ERROR UINT32_MAX
 
 struct value {
-    uint32_t node, out, base;           /* maker, which output, the value that owns the memory */
-    int32_t real;                       /* physical type: DT_F32 or DT_F64 */
-    struct glow_type type;              /* logical type: GLOW_REAL, GLOW_HI or GLOW_BOOL */
-    int64_t stride[MAX_DIMS], offset;   /* in elements of base's memory; axis 0 is the batch */
+    uint32_t node, out, base;         /* maker, which output, the value that owns the memory */
+    int32_t real;                     /* physical type: DT_F32 or DT_F64 */
+    struct glow_type type;            /* logical type: GLOW_REAL, GLOW_HI or GLOW_BOOL */
+    int64_t stride[MAX_DIMS], offset; /* in elements of base's memory; axis 0 is the batch */
 };
 
 struct node {
@@ -30,19 +31,20 @@ struct node {
     value_id *in;
     int64_t *ai;
     double *ad;
-    const struct instance *who;         /* the instance that described it; NULL: the core */
-    const struct glow_custom *custom;   /* OP_CUSTOM */
+    const struct instance *who;       /* the instance that described it; NULL: the core */
+    const struct glow_custom *custom; /* OP_CUSTOM */
     const struct instance *custom_self;
 };
 
 /* Everything that graph_add needs to know. */
 struct op_call {
     int op;
-    uint32_t n_in, n_ai, n_ad, n_out;   /* n_out: OP_CUSTOM only */
+    uint32_t n_in, n_ai, n_ad, n_out; /* n_out: OP_CUSTOM only */
     const value_id *in;
     const int64_t *ai;
     const double *ad;
-    const struct glow_type *type;       /* INPUT, ARRAY, RANDOM, BROADCAST, RESHAPE: the output; CUSTOM: all */
+    const struct glow_type
+        *type; /* INPUT, ARRAY, RANDOM, BROADCAST, RESHAPE: the output; CUSTOM: all */
     const struct glow_custom *custom;
     const struct instance *custom_self;
 };
@@ -50,38 +52,42 @@ struct op_call {
 /* What the program has to leave behind. */
 enum bind_kind { BIND_OUTPUT = 1, BIND_GRADIENT = 2, BIND_ASSIGN = 3 };
 struct bind {
-    int32_t kind, index;                /* index: of the output, or of the parameter */
+    int32_t kind, index; /* index: of the output, or of the parameter */
     value_id value;
 };
 
-struct draw { const struct instance *who; uint64_t slot; uint32_t count; };
+struct draw {
+    const struct instance *who;
+    uint64_t slot;
+    uint32_t count;
+};
 
 struct graph {
-    const struct glow_ops *op;          /* first: struct glow_graph */
+    const struct glow_ops *op; /* first: struct glow_graph */
     struct model *model;
     const struct backend *backend;
-    int32_t real;                       /* DT_F32 or DT_F64: what GLOW_REAL means */
+    int32_t real; /* DT_F32 or DT_F64: what GLOW_REAL means */
     int64_t batch;
-    uint32_t phase;                     /* GLOW_PHASE_* */
+    uint32_t phase; /* GLOW_PHASE_* */
     uint32_t serial, epoch;
-    const struct instance *who;         /* whose callback is running */
-    bool plain;                         /* build nodes as written: no rewriting (tests, roundtrips) */
-    bool decompose;                     /* custom operations are always decomposed (conformance) */
-    bool separate;                      /* no result takes the place of an operand (tests) */
+    const struct instance *who; /* whose callback is running */
+    bool plain;                 /* build nodes as written: no rewriting (tests, roundtrips) */
+    bool decompose;             /* custom operations are always decomposed (conformance) */
+    bool separate;              /* no result takes the place of an operand (tests) */
 
     struct value *values;
     struct node *nodes;
-    uint32_t *table;                    /* hash table of nodes */
+    uint32_t *table; /* hash table of nodes */
     uint32_t n_values, cap_values, n_nodes, cap_nodes, cap_table;
     struct bind *binds;
     uint32_t n_binds, cap_binds;
-    struct draw *draws;                 /* how often each random slot was asked for */
+    struct draw *draws; /* how often each random slot was asked for */
     uint32_t n_draws, cap_draws;
-    value_id *assigned;                 /* per parameter: what init_from gave it, or 0 */
+    value_id *assigned; /* per parameter: what init_from gave it, or 0 */
     uint32_t cap_assigned;
     int64_t n_alias;
-    struct bump memory;                 /* inputs and attributes */
-    glow_status status;                 /* the first error; its message is the thread's */
+    struct bump memory; /* inputs and attributes */
+    glow_status status; /* the first error; its message is the thread's */
 };
 
 glow_status graph_new(struct graph **, struct model *, const struct backend *, int32_t real,
@@ -100,7 +106,7 @@ void graph_reset_draws(struct graph *);
 glow_status graph_rebuild(const struct graph *, struct graph **out);
 
 /* Types. */
-int64_t type_count(const struct glow_type *);            /* elements of one sample */
+int64_t type_count(const struct glow_type *); /* elements of one sample */
 bool type_equal(const struct glow_type *, const struct glow_type *);
 /* "(3,32,32)" into buf; returns buf. With a batch axis as N. */
 const char *type_text(const struct glow_type *, char *buf, size_t size);
@@ -122,10 +128,13 @@ value_id graph_alias(struct graph *, value_id);
 value_id graph_cast(struct graph *, value_id, int32_t dtype);
 value_id graph_reshape(struct graph *, value_id, int32_t rank, const int64_t *dim);
 value_id graph_broadcast(struct graph *, value_id, const struct glow_type *);
-value_id graph_sum(struct graph *, value_id, int64_t mask, bool hi);     /* mask: bit 0 = batch */
+value_id graph_sum(struct graph *, value_id, int64_t mask, bool hi); /* mask: bit 0 = batch */
 /* The op that makes a value, and handles for plug-ins. */
 static inline struct value *graph_value(const struct graph *g, value_id v) { return &g->values[v]; }
-static inline struct node *graph_maker(const struct graph *g, value_id v) { return &g->nodes[g->values[v].node]; }
+static inline struct node *graph_maker(const struct graph *g, value_id v)
+{
+    return &g->nodes[g->values[v].node];
+}
 glow_value graph_handle(const struct graph *, value_id);
 value_id graph_open_handle(struct graph *, glow_value);
 static inline struct graph *graph_of(struct glow_graph *g) { return (struct graph *)g; }
@@ -135,12 +144,12 @@ enum op_class { CLASS_LEAF, CLASS_FILL, CLASS_VIEW, CLASS_ELEM, CLASS_KERN };
 enum op_layout { LAYOUT_ANY, LAYOUT_PLANE, LAYOUT_ROW, LAYOUT_DENSE };
 extern const uint8_t op_classes[OP_COUNT], op_layouts[OP_COUNT];
 
-/* grad.c: d(sum of y[i] . seed[i]) / d wrt[j] as nodes of the graph; gradient[j] = 0 where there is none.
- * seed[i] = 0 leaves y[i] out. Does not look behind wrt. */
+/* grad.c: d(sum of y[i] . seed[i]) / d wrt[j] as nodes of the graph; gradient[j] = 0 where there is
+ * none. seed[i] = 0 leaves y[i] out. Does not look behind wrt. */
 glow_status graph_gradient(struct graph *, uint32_t n_y, const value_id *y, const value_id *seed,
                            uint32_t n_wrt, const value_id *wrt, value_id *gradient);
 /* Whether there is a rule for the operation; a gradient through one without is an error. */
 bool graph_has_gradient(int op);
 
-extern const struct glow_ops optable;   /* optable.c: what plug-ins see */
+extern const struct glow_ops optable; /* optable.c: what plug-ins see */
 #endif

@@ -29,14 +29,15 @@ const char *type_text(const struct glow_type *t, char *buf, size_t size)
         if (n_ > 0) at = at + (size_t)n_ < size ? at + (size_t)n_ : size - 1;                      \
     } while (0)
     PUT("(%s", t->batched ? "N" : "");
-    for (int i = 0; i < t->rank; i++) PUT("%s%lld", i || t->batched ? "," : "", (long long)t->dim[i]);
+    for (int i = 0; i < t->rank; i++)
+        PUT("%s%lld", i || t->batched ? "," : "", (long long)t->dim[i]);
     PUT(")");
 #undef PUT
     return buf;
 }
 
 typedef const struct glow_type *T;
-#define IN(i) (&g->values[c->in[i]].type)
+#define IN(i)   (&g->values[c->in[i]].type)
 #define TEXT(t) type_text(t, (char[96]){ 0 }, 96)
 #define REFUSE(...)                                                                                \
     do {                                                                                           \
@@ -53,7 +54,8 @@ static bool join(T a, T b, struct glow_type *out)
     t.rank = a->rank > b->rank ? a->rank : b->rank;
     memset(t.dim, 0, sizeof t.dim);
     for (int i = 1; i <= t.rank; i++) {
-        int64_t x = i <= a->rank ? a->dim[a->rank - i] : 1, y = i <= b->rank ? b->dim[b->rank - i] : 1;
+        int64_t x = i <= a->rank ? a->dim[a->rank - i] : 1,
+                y = i <= b->rank ? b->dim[b->rank - i] : 1;
         if (x != y && x != 1 && y != 1) return false;
         t.dim[t.rank - i] = x > y ? x : y;
     }
@@ -81,7 +83,8 @@ static int elementwise(struct graph *g, const struct op_call *c, struct glow_typ
     if (first) { /* the condition shapes the result but not its type */
         int32_t dtype = out->dtype;
         struct glow_type so_far = *out;
-        if (!join(&so_far, IN(0), out)) REFUSE("where: condition %s and %s do not broadcast", TEXT(IN(0)), TEXT(&so_far));
+        if (!join(&so_far, IN(0), out))
+            REFUSE("where: condition %s and %s do not broadcast", TEXT(IN(0)), TEXT(&so_far));
         out->dtype = dtype;
     }
     if (c->op >= OP_LT && c->op <= OP_EQ) out->dtype = GLOW_BOOL;
@@ -103,7 +106,8 @@ static int leaf(struct graph *g, const struct op_call *c, struct glow_type *out)
     default: break;
     }
     *out = *c->type;
-    if (out->rank < 0 || out->rank > GLOW_MAX_RANK) REFUSE("%s: rank %d", op_names[c->op], out->rank);
+    if (out->rank < 0 || out->rank > GLOW_MAX_RANK)
+        REFUSE("%s: rank %d", op_names[c->op], out->rank);
     for (int i = 0; i < out->rank; i++)
         if (out->dim[i] < 1) REFUSE("%s: empty shape %s", op_names[c->op], TEXT(out));
     return 1;
@@ -117,7 +121,8 @@ static int view(struct graph *g, const struct op_call *c, struct glow_type *out)
     case OP_SLICE: {
         if (check_axis(g, c, x) < 0) return -1;
         int64_t start = c->ai[1], step = c->ai[2], n = c->ai[3], extent = x->dim[c->ai[0] - 1];
-        if (start < 0 || step < 1 || n < 1 || start >= extent || (n - 1) > (extent - 1 - start) / step)
+        if (start < 0 || step < 1 || n < 1 || start >= extent ||
+            (n - 1) > (extent - 1 - start) / step)
             REFUSE("slice: %lld elements from %lld by %lld of axis %lld of %s", (long long)n,
                    (long long)start, (long long)step, (long long)c->ai[0] - 1, TEXT(x));
         out->dim[c->ai[0] - 1] = n;
@@ -155,7 +160,8 @@ static int reduction(struct graph *g, const struct op_call *c, struct glow_type 
     *out = *IN(0);
     if (out->dtype == GLOW_BOOL) out->dtype = GLOW_REAL;
     if (c->op == OP_SUM && c->n_ai > 1 && c->ai[1]) out->dtype = GLOW_HI;
-    if (c->ai[0] >> (out->rank + 1)) REFUSE("%s: axes mask %#llx of %s", op_names[c->op], (long long)c->ai[0] >> 1, TEXT(IN(0)));
+    if (c->ai[0] >> (out->rank + 1))
+        REFUSE("%s: axes mask %#llx of %s", op_names[c->op], (long long)c->ai[0] >> 1, TEXT(IN(0)));
     if (c->ai[0] & 1) out->batched = 0;
     for (int i = 0; i < out->rank; i++)
         if (c->ai[0] >> (i + 1) & 1) out->dim[i] = 1;
@@ -180,13 +186,15 @@ static int along_axis(struct graph *g, const struct op_call *c, struct glow_type
     case OP_PLACE:
         for (uint32_t i = 0; i < c->n_in; i++) {
             struct glow_type t = *IN(i);
-            if (t.rank != x->rank || t.dim[axis] != c->ai[4 + 3 * i]) REFUSE("concat: %s and %s", TEXT(x), TEXT(IN(i)));
+            if (t.rank != x->rank || t.dim[axis] != c->ai[4 + 3 * i])
+                REFUSE("concat: %s and %s", TEXT(x), TEXT(IN(i)));
             if (t.batched) out->batched = 1;
             if (t.dtype == GLOW_HI) out->dtype = GLOW_HI;
             t.dim[axis] = x->dim[axis];
             t.batched = x->batched;
             t.dtype = x->dtype;
-            if (!type_equal(&t, x)) REFUSE("concat along axis %d: %s and %s", axis, TEXT(x), TEXT(IN(i)));
+            if (!type_equal(&t, x))
+                REFUSE("concat along axis %d: %s and %s", axis, TEXT(x), TEXT(IN(i)));
         }
         out->dim[axis] = c->ai[1];
         return 1;
@@ -200,11 +208,17 @@ static int squeezing(struct graph *g, const struct op_call *c, struct glow_type 
     *out = *x;
     if (x->rank != 3) REFUSE("%s: needs (C,H,W), got %s", op_names[c->op], TEXT(x));
     if (c->op == OP_S2D) {
-        if (x->dim[1] % 2 || x->dim[2] % 2) REFUSE("space_to_depth: needs an even height and width, got %s", TEXT(x));
-        out->dim[0] *= 4; out->dim[1] /= 2; out->dim[2] /= 2;
+        if (x->dim[1] % 2 || x->dim[2] % 2)
+            REFUSE("space_to_depth: needs an even height and width, got %s", TEXT(x));
+        out->dim[0] *= 4;
+        out->dim[1] /= 2;
+        out->dim[2] /= 2;
     } else {
-        if (x->dim[0] % 4) REFUSE("depth_to_space: needs a multiple of 4 channels, got %s", TEXT(x));
-        out->dim[0] /= 4; out->dim[1] *= 2; out->dim[2] *= 2;
+        if (x->dim[0] % 4)
+            REFUSE("depth_to_space: needs a multiple of 4 channels, got %s", TEXT(x));
+        out->dim[0] /= 4;
+        out->dim[1] *= 2;
+        out->dim[2] *= 2;
     }
     return 1;
 }
@@ -218,7 +232,8 @@ static int channels(struct graph *g, const struct op_call *c, struct glow_type *
         return 1;
     }
     if (x->rank < 1 || w->rank != 2 || w->batched || w->dim[c->ai[0] ? 0 : 1] != x->dim[0])
-        REFUSE("matmul_channels: x %s, matrix %s%s", TEXT(x), TEXT(w), c->ai[0] ? " transposed" : "");
+        REFUSE("matmul_channels: x %s, matrix %s%s", TEXT(x), TEXT(w),
+               c->ai[0] ? " transposed" : "");
     out->dim[0] = w->dim[c->ai[0] ? 1 : 0];
     return 1;
 }
@@ -232,7 +247,8 @@ static int matmul(struct graph *g, const struct op_call *c, struct glow_type *ou
     struct glow_type x = *a, y = *b;
     x.dim[x.rank - 1] = x.dim[x.rank - 2] = y.dim[y.rank - 1] = y.dim[y.rank - 2] = 1;
     if (k != k2 || !join(&x, &y, out))
-        REFUSE("matmul: %s%s by %s%s", TEXT(a), c->ai[0] ? " transposed" : "", TEXT(b), c->ai[1] ? " transposed" : "");
+        REFUSE("matmul: %s%s by %s%s", TEXT(a), c->ai[0] ? " transposed" : "", TEXT(b),
+               c->ai[1] ? " transposed" : "");
     out->dim[out->rank - 2] = m;
     out->dim[out->rank - 1] = n;
     return 1;
@@ -245,7 +261,9 @@ static int convolution(struct graph *g, const struct op_call *c, struct glow_typ
     *out = *x;
     if (x->rank != 3) REFUSE("conv2d: needs (C,H,W), got %s", TEXT(x));
     if (c->op == OP_CONV_DW) {
-        *out = (struct glow_type){ .dtype = x->dtype, .rank = 4, .dim = { w->dim[0], x->dim[0] + edge, c->ai[1], c->ai[2] } };
+        *out = (struct glow_type){ .dtype = x->dtype,
+                                   .rank = 4,
+                                   .dim = { w->dim[0], x->dim[0] + edge, c->ai[1], c->ai[2] } };
         return 1;
     }
     if (w->rank != 4 || w->batched || w->dim[2] % 2 == 0 || w->dim[3] % 2 == 0)
@@ -255,8 +273,8 @@ static int convolution(struct graph *g, const struct op_call *c, struct glow_typ
         return 1;
     }
     if (w->dim[1] != x->dim[0] + edge)
-        REFUSE("conv2d: x %s needs weights (out,%lld,kh,kw)%s, got %s", TEXT(x), (long long)(x->dim[0] + edge),
-               edge ? " with the edge channel" : "", TEXT(w));
+        REFUSE("conv2d: x %s needs weights (out,%lld,kh,kw)%s, got %s", TEXT(x),
+               (long long)(x->dim[0] + edge), edge ? " with the edge channel" : "", TEXT(w));
     out->dim[0] = w->dim[0];
     return 1;
 }
@@ -268,9 +286,12 @@ static int64_t chain_stage(struct graph *g, const struct op_call *c, int64_t i, 
     int64_t k = c->ai[1 + 3 * i], edge = c->ai[2 + 3 * i];
     if (!s[0]) REFUSE("conv_chain: stage %lld has no weights", (long long)i + 1);
     T w = &g->values[s[0]].type;
-    struct glow_type want = { .dtype = GLOW_REAL, .rank = 4, .dim = { w->dim[0], in + edge, k, k } };
+    struct glow_type want = { .dtype = GLOW_REAL,
+                              .rank = 4,
+                              .dim = { w->dim[0], in + edge, k, k } };
     if (w->rank != 4 || w->batched || k % 2 == 0 || !type_equal(w, &want))
-        REFUSE("conv_chain: stage %lld needs weights %s, got %s", (long long)i + 1, TEXT(&want), TEXT(w));
+        REFUSE("conv_chain: stage %lld needs weights %s, got %s", (long long)i + 1, TEXT(&want),
+               TEXT(w));
     for (int j = 1; j < 3; j++)
         if (s[j]) {
             T b = &g->values[s[j]].type;
@@ -309,25 +330,34 @@ static int chain(struct graph *g, const struct op_call *c, struct glow_type *out
         if ((width = chain_stage(g, c, i, width)) < 0) return -1;
     if (c->op == OP_CHAIN_VJP) {
         out[0] = *x;
-        for (int64_t i = 0; i < 3 * n; i++) /* an absent b has a gradient output that nobody asks for */
+        for (int64_t i = 0; i < 3 * n;
+             i++) /* an absent b has a gradient output that nobody asks for */
             out[1 + i] = c->in[1 + i] ? *IN(1 + i) : (struct glow_type){ .dtype = GLOW_REAL };
         return 1 + 3 * (int)n;
     }
     out[0] = *x;
     out[0].dim[0] = width;
     struct tensor in[1 + 3 * 20] = { 0 };
-    struct step step = { .op = c->op, .n_in = (int)c->n_in, .n_ai = (int)c->n_ai, .n_ad = (int)c->n_ad,
-                         .in = in, .ai = c->ai, .ad = c->ad };
+    struct step step = { .op = c->op,
+                         .n_in = (int)c->n_in,
+                         .n_ai = (int)c->n_ai,
+                         .n_ad = (int)c->n_ad,
+                         .in = in,
+                         .ai = c->ai,
+                         .ad = c->ad };
     chain_tensors(g, c, in);
     for (int i = 0; i < n - 1; i++)
-        out[1 + i] = (struct glow_type){ .dtype = GLOW_REAL, .rank = 1, .dim = { g->backend->chain_hidden(&step, i) } };
+        out[1 + i] = (struct glow_type){ .dtype = GLOW_REAL,
+                                         .rank = 1,
+                                         .dim = { g->backend->chain_hidden(&step, i) } };
     return (int)n;
 }
 
 static int linear_algebra(struct graph *g, const struct op_call *c, struct glow_type *out)
 {
     T a = IN(0);
-    if (a->rank != 2 || a->batched || a->dim[0] != a->dim[1]) REFUSE("%s: needs an unbatched square matrix, got %s", op_names[c->op], TEXT(a));
+    if (a->rank != 2 || a->batched || a->dim[0] != a->dim[1])
+        REFUSE("%s: needs an unbatched square matrix, got %s", op_names[c->op], TEXT(a));
     *out = *a;
     if (c->op == OP_INVERSE) return 1;
     if (c->op == OP_SLOGDET) {
@@ -343,7 +373,8 @@ static int linear_algebra(struct graph *g, const struct op_call *c, struct glow_
 
 static int custom(struct graph *g, const struct op_call *c, struct glow_type *out, int max_out)
 {
-    if ((int)c->n_out > max_out) REFUSE("custom operation \"%s\": %u outputs", c->custom->head.id, c->n_out);
+    if ((int)c->n_out > max_out)
+        REFUSE("custom operation \"%s\": %u outputs", c->custom->head.id, c->n_out);
     memcpy(out, c->type, c->n_out * sizeof *out);
     return (int)c->n_out;
 }
@@ -351,20 +382,34 @@ static int custom(struct graph *g, const struct op_call *c, struct glow_type *ou
 int infer_types(struct graph *g, const struct op_call *c, struct glow_type *out, int max_out)
 {
     switch (op_classes[c->op]) {
-    case CLASS_LEAF: case CLASS_FILL: return leaf(g, c, out);
+    case CLASS_LEAF:
+    case CLASS_FILL: return leaf(g, c, out);
     case CLASS_VIEW: return view(g, c, out);
     case CLASS_ELEM: return elementwise(g, c, out);
     default: break;
     }
     switch (c->op) {
-    case OP_SUM: case OP_REDUCE_MAX: case OP_REDUCE_MIN: return reduction(g, c, out);
-    case OP_CUMSUM: case OP_PLACE: case OP_TAKE: case OP_TAKE_ADJ: return along_axis(g, c, out);
-    case OP_S2D: case OP_D2S: return squeezing(g, c, out);
-    case OP_MATC: case OP_MATC_DW: return channels(g, c, out);
+    case OP_SUM:
+    case OP_REDUCE_MAX:
+    case OP_REDUCE_MIN: return reduction(g, c, out);
+    case OP_CUMSUM:
+    case OP_PLACE:
+    case OP_TAKE:
+    case OP_TAKE_ADJ: return along_axis(g, c, out);
+    case OP_S2D:
+    case OP_D2S: return squeezing(g, c, out);
+    case OP_MATC:
+    case OP_MATC_DW: return channels(g, c, out);
     case OP_MATMUL: return matmul(g, c, out);
-    case OP_CONV: case OP_CONV_DX: case OP_CONV_DW: return convolution(g, c, out);
-    case OP_CHAIN: case OP_CHAIN_VJP: return chain(g, c, out, max_out);
-    case OP_LU: case OP_LU_VJP: case OP_SLOGDET: case OP_INVERSE: return linear_algebra(g, c, out);
+    case OP_CONV:
+    case OP_CONV_DX:
+    case OP_CONV_DW: return convolution(g, c, out);
+    case OP_CHAIN:
+    case OP_CHAIN_VJP: return chain(g, c, out, max_out);
+    case OP_LU:
+    case OP_LU_VJP:
+    case OP_SLOGDET:
+    case OP_INVERSE: return linear_algebra(g, c, out);
     case OP_CUSTOM: return custom(g, c, out, max_out);
     default: REFUSE("%s: no type rule", op_names[c->op]);
     }

@@ -1,8 +1,8 @@
 /* model.c - from the `model` group of glow.cfg to layers, latents and parameters.
  *
- * Building traces the flow forward once, layer by layer, on a sample of the input's type: that gives each
- * layer's types, declares parameters at their first mention, and creates latents with their priors.
- * Then the arenas are laid out, and the inverse is traced to see that it fits. */
+ * Building traces the flow forward once, layer by layer, on a sample of the input's type: that
+ * gives each layer's types, declares parameters at their first mention, and creates latents with
+ * their priors. Then the arenas are laid out, and the inverse is traced to see that it fits. */
 #include "model.h"
 #include <math.h>
 #include <stdlib.h>
@@ -15,8 +15,10 @@ static void *grow_array(void *array, int *cap, int need, size_t size)
     if (need <= *cap) return array;
     int fresh = *cap ? 2 * *cap : 16;
     void *p = realloc(array, (size_t)fresh * size);
-    if (p) *cap = fresh;
-    else fail_memory((size_t)fresh * size, "model");
+    if (p)
+        *cap = fresh;
+    else
+        fail_memory((size_t)fresh * size, "model");
     return p;
 }
 
@@ -42,7 +44,10 @@ static const char *element_name(struct model *m, const struct config_node *list,
     for (int i = 0; i <= index; i++) {
         const struct config_node *e = config_at(list, i), *name = config_member(e, "name");
         const struct config_node *id = config_member(e, "layer");
-        const char *text = name ? config_string(name) : id ? config_string(id) : config_member(e, "flow") ? "chain" : NULL;
+        const char *text = name                       ? config_string(name)
+                           : id                       ? config_string(id)
+                           : config_member(e, "flow") ? "chain"
+                                                      : NULL;
         if (i == index) mine = text ? text : "layer";
     }
     for (int i = 0; i < index; i++) {
@@ -51,10 +56,12 @@ static const char *element_name(struct model *m, const struct config_node *list,
         const char *text = name ? config_string(name) : id ? config_string(id) : "chain";
         same += text && !strcmp(text, mine);
     }
-    return same ? bump_print(&m->memory, "%s_%d", mine, same + 1) : bump_print(&m->memory, "%s", mine);
+    return same ? bump_print(&m->memory, "%s_%d", mine, same + 1)
+                : bump_print(&m->memory, "%s", mine);
 }
 
-static bool only_keys(const struct config_node *group, const char *const *allowed, const struct config_node **odd)
+static bool only_keys(const struct config_node *group, const char *const *allowed,
+                      const struct config_node **odd)
 {
     for (int i = 0; i < config_count(group); i++) {
         const char *const *k = allowed;
@@ -67,37 +74,47 @@ static bool only_keys(const struct config_node *group, const char *const *allowe
 
 static bool good_name(const char *s)
 {
-    return s && *s && strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == strlen(s);
+    return s && *s &&
+           strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") ==
+               strlen(s);
 }
 
-static glow_status add_flow(struct model *m, const struct config_node *list, const char *path, int depth);
+static glow_status add_flow(struct model *m, const struct config_node *list, const char *path,
+                            int depth);
 
-static glow_status add_chain(struct model *m, const struct config_node *e, const char *path, int depth)
+static glow_status add_chain(struct model *m, const struct config_node *e, const char *path,
+                             int depth)
 {
     static const char *const keys[] = { "flow", "repeat", "name", NULL };
     const struct config_node *repeat = config_member(e, "repeat"), *odd;
     if (!only_keys(e, keys, &odd))
         return config_fail(odd, "unknown key in a chain; allowed are flow, repeat and name");
-    if (repeat && (config_kind(repeat) != CONFIG_INT || config_int(repeat) < 1 || config_int(repeat) > 10000))
+    if (repeat &&
+        (config_kind(repeat) != CONFIG_INT || config_int(repeat) < 1 || config_int(repeat) > 10000))
         return config_fail(repeat, "repeat must be a whole number from 1 to 10000");
     for (int64_t i = 0; i < (repeat ? config_int(repeat) : 1); i++) {
-        char *inner = repeat ? bump_print(&m->memory, "%s.%lld", path, (long long)i) : bump_print(&m->memory, "%s", path);
+        char *inner = repeat ? bump_print(&m->memory, "%s.%lld", path, (long long)i)
+                             : bump_print(&m->memory, "%s", path);
         if (!inner) return fail_memory(64, "model");
         TRY(add_flow(m, config_member(e, "flow"), inner, depth + 1));
     }
     return GLOW_OK;
 }
 
-static glow_status add_flow(struct model *m, const struct config_node *list, const char *path, int depth)
+static glow_status add_flow(struct model *m, const struct config_node *list, const char *path,
+                            int depth)
 {
     static const char *const also[] = { "layer", "name", NULL };
-    if (config_kind(list) != CONFIG_LIST) return config_fail(list, "flow must be a list: ( { layer = \"...\"; }, ... )");
+    if (config_kind(list) != CONFIG_LIST)
+        return config_fail(list, "flow must be a list: ( { layer = \"...\"; }, ... )");
     if (depth > 20) return config_fail(list, "chains are nested more than 20 deep");
     for (int i = 0; i < config_count(list); i++) {
         const struct config_node *e = config_at(list, i);
-        if (config_kind(e) != CONFIG_GROUP) return config_fail(e, "expected a group: { layer = \"...\"; } or { flow = ( ... ); }");
+        if (config_kind(e) != CONFIG_GROUP)
+            return config_fail(e, "expected a group: { layer = \"...\"; } or { flow = ( ... ); }");
         const struct config_node *id = config_member(e, "layer"), *name = config_member(e, "name");
-        if (name && !good_name(config_string(name))) return config_fail(name, "a name is made of letters, digits, _ and -");
+        if (name && !good_name(config_string(name)))
+            return config_fail(name, "a name is made of letters, digits, _ and -");
         const char *own = element_name(m, list, i);
         char *inner = own ? bump_print(&m->memory, "%s%s%s", path, *path ? "." : "", own) : NULL;
         if (!inner) return fail_memory(64, "model");
@@ -105,11 +122,14 @@ static glow_status add_flow(struct model *m, const struct config_node *list, con
             TRY(add_chain(m, e, inner, depth));
             continue;
         }
-        if (!id) return config_fail(e, "needs `layer` (a plug-in's id) or `flow` (a list of layers)");
-        if (!config_string(id)) return config_fail(id, "layer must be a string, the id of a plug-in");
+        if (!id)
+            return config_fail(e, "needs `layer` (a plug-in's id) or `flow` (a list of layers)");
+        if (!config_string(id))
+            return config_fail(id, "layer must be a string, the id of a plug-in");
         if (m->n_layers >= 100000) return config_fail(e, "more than 100000 layers");
         struct instance *self;
-        glow_status status = instance_new(&self, m->registry, GLOW_LAYER, config_string(id), e, also, inner, m->seed);
+        glow_status status = instance_new(&self, m->registry, GLOW_LAYER, config_string(id), e,
+                                          also, inner, m->seed);
         if (status != GLOW_OK) return status;
         TRY(add_layer(m, self));
     }
@@ -122,12 +142,15 @@ glow_status model_input_type(const struct config *c, struct glow_type *t)
     *t = (struct glow_type){ .dtype = GLOW_REAL, .batched = 1 };
     if (!n) return GLOW_OK;
     int rank = config_count(n);
-    if ((config_kind(n) != CONFIG_ARRAY && config_kind(n) != CONFIG_LIST) || (rank != 1 && rank != 3))
-        return config_fail(n, "input must be [height, width, channels] for images or [dimensions] for rows");
+    if ((config_kind(n) != CONFIG_ARRAY && config_kind(n) != CONFIG_LIST) ||
+        (rank != 1 && rank != 3))
+        return config_fail(
+            n, "input must be [height, width, channels] for images or [dimensions] for rows");
     for (int i = 0; i < rank; i++) {
         const struct config_node *e = config_at(n, i);
         if (config_kind(e) != CONFIG_INT || config_int(e) < 1 || config_int(e) > 1 << 20)
-            return config_fail(n, "input: element %d must be a whole number from 1 to %d", i + 1, 1 << 20);
+            return config_fail(n, "input: element %d must be a whole number from 1 to %d", i + 1,
+                               1 << 20);
         t->dim[rank == 1 ? 0 : (i + 1) % 3] = config_int(e); /* H,W,C -> C,H,W */
     }
     t->rank = rank;
@@ -136,8 +159,8 @@ glow_status model_input_type(const struct config *c, struct glow_type *t)
 
 /* ---------------------------------------------------------------- stored options */
 
-/* Gives an instance and its children the option values that a checkpoint holds. A child may be one that
- * the plug-in did not have then. */
+/* Gives an instance and its children the option values that a checkpoint holds. A child may be one
+ * that the plug-in did not have then. */
 static glow_status use_stored(const struct model *m, struct instance *self)
 {
     const json_t *entry = json_object_get(m->stored, self->path);
@@ -146,12 +169,15 @@ static glow_status use_stored(const struct model *m, struct instance *self)
         const json_t *options = json_object_get(entry, "options");
         struct options *old;
         if (!id || strcmp(id, self->info->desc->id))
-            return fail(GLOW_EINVAL, "%s: the checkpoint holds \"%s\" here, the configuration \"%s\"", self->path,
-                        id ? id : "", self->info->desc->id);
+            return fail(GLOW_EINVAL,
+                        "%s: the checkpoint holds \"%s\" here, the configuration \"%s\"",
+                        self->path, id ? id : "", self->info->desc->id);
         uint32_t schema = (uint32_t)json_integer_value(json_object_get(entry, "schema"));
         if (schema > self->info->desc->schema)
-            return fail(GLOW_EINVAL, "%s: the checkpoint was written by a newer \"%s\" (schema %u, this one has %u)",
-                        self->path, id, schema, self->info->desc->schema);
+            return fail(
+                GLOW_EINVAL,
+                "%s: the checkpoint was written by a newer \"%s\" (schema %u, this one has %u)",
+                self->path, id, schema, self->info->desc->schema);
         TRY(options_from_json(&old, self->info->desc, options, schema, self->path));
         options_free(self->options);
         self->options = old;
@@ -164,8 +190,8 @@ static glow_status use_stored(const struct model *m, struct instance *self)
 static glow_status use_stored_whole(const struct model *m, struct instance *self)
 {
     if (!json_object_get(m->stored, self->path))
-        return fail(GLOW_EINVAL, "%s: the checkpoint holds nothing here, the configuration \"%s\"", self->path,
-                    self->info->desc->id);
+        return fail(GLOW_EINVAL, "%s: the checkpoint holds nothing here, the configuration \"%s\"",
+                    self->path, self->info->desc->id);
     return use_stored(m, self);
 }
 
@@ -173,9 +199,10 @@ static int record_instance(json_t *all, const struct instance *self)
 {
     const struct glow_desc *d = self->info->desc;
     json_t *options = options_json(self->options);
-    json_t *entry = json_pack("{s:s, s:s, s:i, s:s, s:s, s:o?}", "kind", kind_name(d->kind), "id", d->id, "schema",
-                              (int)d->schema, "plugin", self->info->plugin ? self->info->plugin : "", "version",
-                              self->info->version ? self->info->version : "", "options", options);
+    json_t *entry =
+        json_pack("{s:s, s:s, s:i, s:s, s:s, s:o?}", "kind", kind_name(d->kind), "id", d->id,
+                  "schema", (int)d->schema, "plugin", self->info->plugin ? self->info->plugin : "",
+                  "version", self->info->version ? self->info->version : "", "options", options);
     if (json_object_set_new(all, self->path, entry)) return -1;
     for (int i = 0; i < self->n_children; i++)
         if (record_instance(all, self->child[i])) return -1;
@@ -196,10 +223,12 @@ json_t *model_instances(const struct model *m)
 
 /* ---------------------------------------------------------------- latents */
 
-int model_add_latent(struct model *m, int layer, const char *name, const char *slot, const struct glow_type *type)
+int model_add_latent(struct model *m, int layer, const char *name, const char *slot,
+                     const struct glow_type *type)
 {
     struct layer *l = &m->layers[layer];
-    const char *path = l->self ? bump_print(&m->memory, "%s.%s", l->self->path, name) : bump_print(&m->memory, "%s", name);
+    const char *path = l->self ? bump_print(&m->memory, "%s.%s", l->self->path, name)
+                               : bump_print(&m->memory, "%s", name);
     struct instance *prior = slot && l->self ? instance_child(l->self, slot) : NULL;
     struct latent *fresh = grow_array(m->latents, &m->cap_latents, m->n_latents + 1, sizeof *fresh);
     if (!path || !fresh) return -1;
@@ -208,8 +237,10 @@ int model_add_latent(struct model *m, int layer, const char *name, const char *s
         static const char *const also[] = { "type", NULL };
         char *key = bump_print(&m->memory, "model.prior.%s", name);
         const struct config_node *node = key ? config_find(m->config, key) : NULL;
-        const struct config_node *id = node && config_kind(node) == CONFIG_GROUP ? config_member(node, "type") : node;
-        struct instance **list = grow_array(m->priors, &m->cap_priors, m->n_priors + 1, sizeof *list);
+        const struct config_node *id =
+            node && config_kind(node) == CONFIG_GROUP ? config_member(node, "type") : node;
+        struct instance **list =
+            grow_array(m->priors, &m->cap_priors, m->n_priors + 1, sizeof *list);
         if (!list) return -1;
         m->priors = list;
         if (node && (!id || !config_string(id))) {
@@ -217,7 +248,8 @@ int model_add_latent(struct model *m, int layer, const char *name, const char *s
             return -1;
         }
         if (instance_new(&prior, m->registry, GLOW_PRIOR, id ? config_string(id) : "normal",
-                         node && config_kind(node) == CONFIG_GROUP ? node : NULL, also, path, m->seed) != GLOW_OK)
+                         node && config_kind(node) == CONFIG_GROUP ? node : NULL, also, path,
+                         m->seed) != GLOW_OK)
             return -1;
         m->priors[m->n_priors++] = prior;
         if (m->stored && use_stored_whole(m, prior) != GLOW_OK) return -1;
@@ -245,7 +277,8 @@ double model_temperature(const struct model *m, const struct latent *l)
 {
     const struct config_node *group = config_find(m->config, "sample.temperature"), *n = NULL;
     if (!group) return 1;
-    if (config_kind(group) == CONFIG_REAL || config_kind(group) == CONFIG_INT) return config_real(group);
+    if (config_kind(group) == CONFIG_REAL || config_kind(group) == CONFIG_INT)
+        return config_real(group);
     for (int i = 0; i < config_count(group) && config_kind(group) == CONFIG_GROUP; i++) {
         const struct config_node *e = config_at(group, i);
         if (!strcmp(config_key(e), l->group) && !n) n = e;
@@ -264,30 +297,34 @@ int model_find_param(const struct model *m, const char *name)
 
 static bool good_param(const struct glow_param *p)
 {
-    return p->size >= sizeof *p && p->name && p->init <= GLOW_INIT_FILL && (p->init != GLOW_INIT_FILL || p->fill) &&
-           p->type.rank >= 0 && p->type.rank <= GLOW_MAX_RANK && !p->type.batched;
+    return p->size >= sizeof *p && p->name && p->init <= GLOW_INIT_FILL &&
+           (p->init != GLOW_INIT_FILL || p->fill) && p->type.rank >= 0 &&
+           p->type.rank <= GLOW_MAX_RANK && !p->type.batched;
 }
 
 int model_param(struct model *m, const struct instance *who, const struct glow_param *p)
 {
     char a[96], b[96];
     if (!good_param(p)) {
-        fail(GLOW_EINVAL, "%s: a parameter request that is malformed (size, name, init, fill or type)", who->path);
+        fail(GLOW_EINVAL,
+             "%s: a parameter request that is malformed (size, name, init, fill or type)",
+             who->path);
         return -1;
     }
     struct glow_type type = p->type;
     type.dtype = GLOW_REAL;
     for (int i = 0; i < type.rank; i++)
         if (type.dim[i] < 1) {
-            fail(GLOW_EINVAL, "%s.%s: an empty shape %s", who->path, p->name, type_text(&type, a, sizeof a));
+            fail(GLOW_EINVAL, "%s.%s: an empty shape %s", who->path, p->name,
+                 type_text(&type, a, sizeof a));
             return -1;
         }
     for (int i = m->n_params - 1; i >= 0; i--) {
         struct param *q = &m->params[i];
         if (q->owner != who || strcmp(q->spec.name, p->name)) continue;
         if (type_equal(&q->type, &type)) return i;
-        fail(GLOW_EINVAL, "%s: the parameter is %s, asked for as %s", q->name, type_text(&q->type, a, sizeof a),
-             type_text(&type, b, sizeof b));
+        fail(GLOW_EINVAL, "%s: the parameter is %s, asked for as %s", q->name,
+             type_text(&q->type, a, sizeof a), type_text(&type, b, sizeof b));
         return -1;
     }
     if (m->sealed) {
@@ -297,7 +334,9 @@ int model_param(struct model *m, const struct instance *who, const struct glow_p
     struct param *fresh = grow_array(m->params, &m->cap_params, m->n_params + 1, sizeof *fresh);
     if (!fresh) return -1;
     m->params = fresh;
-    struct param q = { .owner = who, .type = type, .flags = p->flags, .spec = *p, .count = type_count(&type) };
+    struct param q = {
+        .owner = who, .type = type, .flags = p->flags, .spec = *p, .count = type_count(&type)
+    };
     q.name = bump_print(&m->memory, "%s.%s", who->path, p->name);
     q.spec.name = bump_print(&m->memory, "%s", p->name);
     q.group = p->group ? bump_print(&m->memory, "%s", p->group) : "";
@@ -356,15 +395,18 @@ void model_get(const struct model *m, const void *from, int index, double *out)
 {
     const struct param *p = &m->params[index];
     for (int64_t i = 0; i < p->count; i++)
-        out[i] = m->real == DT_F64 ? ((const double *)from)[p->offset + i] : (double)((const float *)from)[p->offset + i];
+        out[i] = m->real == DT_F64 ? ((const double *)from)[p->offset + i]
+                                   : (double)((const float *)from)[p->offset + i];
 }
 
 void model_set(struct model *m, void *to, int index, const double *in)
 {
     const struct param *p = &m->params[index];
     for (int64_t i = 0; i < p->count; i++) {
-        if (m->real == DT_F64) ((double *)to)[p->offset + i] = in[i];
-        else ((float *)to)[p->offset + i] = (float)in[i];
+        if (m->real == DT_F64)
+            ((double *)to)[p->offset + i] = in[i];
+        else
+            ((float *)to)[p->offset + i] = (float)in[i];
     }
 }
 
@@ -404,7 +446,8 @@ static glow_status create_nets(struct instance *self)
         const struct glow_net *net = (const struct glow_net *)c->info->desc;
         struct glow_create request = { .size = sizeof request };
         void *data = NULL;
-        if (net->head.kind == GLOW_NET && net->create && net->create(&c->self, &request, &data) != GLOW_OK)
+        if (net->head.kind == GLOW_NET && net->create &&
+            net->create(&c->self, &request, &data) != GLOW_OK)
             return fail_context(GLOW_EINVAL, "%s", c->path);
         if (net->head.kind == GLOW_NET) c->self.data = data;
         TRY(create_nets(c));
@@ -430,7 +473,8 @@ static glow_status create_layer(struct layer *l, const struct glow_type *in)
     l->coupling = has_net(l->self);
     TRY(create_nets(l->self));
     if (d->create && d->create(&l->self->self, &request, &l->traits, &data) != GLOW_OK)
-        return fail_context(GLOW_EINVAL, "%s, input %s", l->self->path, type_text(in, text, sizeof text));
+        return fail_context(GLOW_EINVAL, "%s, input %s", l->self->path,
+                            type_text(in, text, sizeof text));
     l->self->self.data = data;
     return GLOW_OK;
 }
@@ -462,7 +506,8 @@ out:
     return status;
 }
 
-glow_status model_new(struct model **out, struct config *config, struct registry *registry, const struct model_options *o)
+glow_status model_new(struct model **out, struct config *config, struct registry *registry,
+                      const struct model_options *o)
 {
     glow_status status = GLOW_OK;
     struct model *m = calloc(1, sizeof *m);
@@ -496,7 +541,8 @@ glow_status model_new(struct model **out, struct config *config, struct registry
     m->input.batched = 1;
     TRY_OUT(m->backend->open(&m->engine, o->threads));
     TRY_OUT(add_flow(m, config_member(model, "flow"), "", 0));
-    for (int i = 0; i < m->n_layers && m->stored; i++) TRY_OUT(use_stored_whole(m, m->layers[i].self));
+    for (int i = 0; i < m->n_layers && m->stored; i++)
+        TRY_OUT(use_stored_whole(m, m->layers[i].self));
     TRY_OUT(add_layer(m, NULL));
     TRY_OUT(build(m));
     TRY_OUT(arena(m, &m->weights, "weights"));

@@ -1,5 +1,5 @@
-/* options.h - the options of a plug-in instance, or of a section such as `train`: a group of glow.cfg
- * checked against glow_option records, with defaults filled in. */
+/* options.h - the options of a plug-in instance, or of a section such as `train`: a group of
+ * glow.cfg checked against glow_option records, with defaults filled in. */
 #ifndef CORE_OPTIONS_H
 #define CORE_OPTIONS_H
 #include <jansson.h>
@@ -9,18 +9,19 @@
 
 struct options;
 
-/* Checks every member of `group` (NULL: all defaults) against the descriptor's records: unknown keys
- * (with the nearest known one and the list of all), types, ranges, enums, list lengths, required
- * keys, aliases, deprecations (a warning). `also` lists keys that the caller handles itself,
- * NULL-terminated, may be NULL. `owner` names the instance in messages. */
-glow_status options_resolve(struct options **, const struct glow_desc *, const struct config_node *group,
-                            const char *const *also, const char *owner);
+/* Checks every member of `group` (NULL: all defaults) against the descriptor's records: unknown
+ * keys (with the nearest known one and the list of all), types, ranges, enums, list lengths,
+ * required keys, aliases, deprecations (a warning). `also` lists keys that the caller handles
+ * itself, NULL-terminated, may be NULL. `owner` names the instance in messages. */
+glow_status options_resolve(struct options **, const struct glow_desc *,
+                            const struct config_node *group, const char *const *also,
+                            const char *owner);
 void options_free(struct options *);
 
-/* Values by key. Asking for a key that the descriptor lacks, or as another type, is the plug-in's bug:
- * *found (if not NULL) becomes false and the result is 0 or "". */
-int64_t options_int(const struct options *, const char *key, bool *found);      /* INT, BOOL */
-double options_real(const struct options *, const char *key, bool *found);      /* REAL, INT */
+/* Values by key. Asking for a key that the descriptor lacks, or as another type, is the plug-in's
+ * bug: *found (if not NULL) becomes false and the result is 0 or "". */
+int64_t options_int(const struct options *, const char *key, bool *found); /* INT, BOOL */
+double options_real(const struct options *, const char *key, bool *found); /* REAL, INT */
 const char *options_string(const struct options *, const char *key, bool *found);
 int64_t options_count(const struct options *, const char *key, bool *found);
 double options_real_at(const struct options *, const char *key, int64_t i, bool *found);

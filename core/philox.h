@@ -1,12 +1,15 @@
-/* philox.h - counter-based random numbers: Philox4x32-10 (Salmon et al., "Parallel random numbers: as
- * easy as 1, 2, 3", SC 2011). A pure function of key and counter, so every draw is the same on every
- * processor, with any number of threads, and after a resume. Plain C, also compiled for CUDA later. */
+/* philox.h - counter-based random numbers: Philox4x32-10 (Salmon et al., "Parallel random numbers:
+ * as easy as 1, 2, 3", SC 2011). A pure function of key and counter, so every draw is the same on
+ * every processor, with any number of threads, and after a resume. Plain C, also compiled for CUDA
+ * later. */
 #ifndef CORE_PHILOX_H
 #define CORE_PHILOX_H
 #include <math.h>
 #include <stdint.h>
 
-struct philox { uint32_t v[4]; };
+struct philox {
+    uint32_t v[4];
+};
 
 static inline struct philox philox(const uint32_t counter[4], const uint32_t key[2])
 {
@@ -27,12 +30,14 @@ static inline double philox_uniform(uint32_t v) { return (double)(v >> 8) * (1.0
 /* Two independent N(0,1) from two words (Box-Muller), computed in f64. */
 static inline void philox_gauss(uint32_t a, uint32_t b, double out[2])
 {
-    double u = ((double)a + 0.5) * (1.0 / 4294967296.0), w = (double)b * (6.283185307179586476925 / 4294967296.0);
+    double u = ((double)a + 0.5) * (1.0 / 4294967296.0),
+           w = (double)b * (6.283185307179586476925 / 4294967296.0);
     double r = sqrt(-2.0 * log(u));
     out[0] = r * cos(w);
     out[1] = r * sin(w);
 }
-/* Mixes 64 bits (splitmix64's finaliser) and hashes a string (FNV-1a): keys of instances and slots. */
+/* Mixes 64 bits (splitmix64's finaliser) and hashes a string (FNV-1a): keys of instances and slots.
+ */
 static inline uint64_t hash_mix(uint64_t z)
 {
     z += 0x9E3779B97F4A7C15u;

@@ -8,7 +8,12 @@
 #define ALIGN 64
 static int64_t round_up(int64_t n) { return (n + ALIGN - 1) / ALIGN * ALIGN; }
 
-struct block { int64_t size, offset; int32_t first, last; uint32_t value; int32_t position; };
+struct block {
+    int64_t size, offset;
+    int32_t first, last;
+    uint32_t value;
+    int32_t position;
+};
 
 static int64_t value_bytes(const struct graph *g, const struct value *v)
 {
@@ -20,7 +25,9 @@ static bool is_plain(const struct graph *g, const struct value *v)
 {
     const struct value *b = &g->values[v->base];
     int64_t step = 1;
-    if (v->offset != 0 || v->type.batched != b->type.batched || type_count(&v->type) != type_count(&b->type)) return false;
+    if (v->offset != 0 || v->type.batched != b->type.batched ||
+        type_count(&v->type) != type_count(&b->type))
+        return false;
     for (int i = v->type.rank; i > 0; step *= v->type.dim[i - 1], i--)
         if (v->type.dim[i - 1] > 1 && v->stride[i] != step) return false;
     return !v->type.batched || g->batch == 1 || v->stride[0] == step;
@@ -36,8 +43,8 @@ static void tensor_of(const struct graph *g, const struct value *v, struct tenso
     memcpy(t->stride, v->stride, sizeof t->stride);
 }
 
-/* Shows an operand in the shape of the result, aligned at the right: stride 0 along stretched axes. The
- * last `own` axes stay as they are. */
+/* Shows an operand in the shape of the result, aligned at the right: stride 0 along stretched axes.
+ * The last `own` axes stay as they are. */
 static void stretch(struct tensor *t, const struct tensor *out, int own)
 {
     struct tensor s = *out;
@@ -53,7 +60,8 @@ static void stretch(struct tensor *t, const struct tensor *out, int own)
     *t = s;
 }
 
-void plan_tensors(const struct graph *g, const struct plan *p, const struct node *n, struct tensor *in, struct tensor *out)
+void plan_tensors(const struct graph *g, const struct plan *p, const struct node *n,
+                  struct tensor *in, struct tensor *out)
 {
     static char dummy;
     for (uint32_t k = 0; k < n->n_out; k++) {
@@ -67,7 +75,8 @@ void plan_tensors(const struct graph *g, const struct plan *p, const struct node
         in[k].data = &dummy;
         if (op_classes[n->op] == CLASS_ELEM) stretch(&in[k], &out[0], 0);
         if (n->op == OP_MATMUL) stretch(&in[k], &out[0], 2);
-        if (n->op == OP_PLACE) in[k].dim[0] = out[0].dim[0]; /* an unbatched part has stride 0 there */
+        if (n->op == OP_PLACE)
+            in[k].dim[0] = out[0].dim[0]; /* an unbatched part has stride 0 there */
     }
 }
 
@@ -92,7 +101,9 @@ static void find_lifetimes(const struct graph *g, struct plan *p, const char *li
         if (op_classes[n->op] == CLASS_LEAF) {
             const struct value *v = &g->values[n->out0];
             if (n->op == OP_PARAM)
-                *out = (struct place){ PLACE_WEIGHT, 0, 0, g->model->params[n->ai[0]].offset * (int64_t)dtype_size(g->real) };
+                *out = (struct place){ PLACE_WEIGHT, 0, 0,
+                                       g->model->params[n->ai[0]].offset *
+                                           (int64_t)dtype_size(g->real) };
             else {
                 *out = (struct place){ PLACE_FIXED, 0, 0, p->fixed_bytes };
                 p->fixed_bytes += round_up(value_bytes(g, v));
@@ -101,14 +112,16 @@ static void find_lifetimes(const struct graph *g, struct plan *p, const char *li
         }
         int32_t position = (int32_t)p->n_order;
         p->order[p->n_order++] = i;
-        for (uint32_t k = 0; k < n->n_out; k++) out[k] = (struct place){ PLACE_NONE, position, -1, 0 };
+        for (uint32_t k = 0; k < n->n_out; k++)
+            out[k] = (struct place){ PLACE_NONE, position, -1, 0 };
         if (n->op == OP_CHAIN) out[0].last = position; /* its kernel always writes y */
         for (uint32_t k = 0; k < n->n_in; k++)
             if (n->in[k]) p->places[g->values[n->in[k]].base].last = position;
     }
 }
 
-/* What binds ask for: gradients are made in their place, outputs and new parameters live to the end. */
+/* What binds ask for: gradients are made in their place, outputs and new parameters live to the
+ * end. */
 static void apply_binds(const struct graph *g, struct plan *p)
 {
     for (uint32_t i = 0; i < g->n_binds; i++) {
@@ -130,7 +143,8 @@ static void apply_binds(const struct graph *g, struct plan *p)
     }
 }
 
-/* root[v]: the value whose buffer v shares. An elementwise result may replace an operand that dies. */
+/* root[v]: the value whose buffer v shares. An elementwise result may replace an operand that dies.
+ */
 static void find_in_place(const struct graph *g, struct plan *p, uint32_t *root)
 {
     for (uint32_t position = 0; position < p->n_order; position++) {
@@ -142,12 +156,16 @@ static void find_in_place(const struct graph *g, struct plan *p, uint32_t *root)
             const struct value *x = &g->values[n->in[k]];
             struct place *b = &p->places[x->base];
             uint32_t r = root[x->base];
-            bool fits = b->kind == PLACE_ARENA && p->places[r].last == (int32_t)position && b->last == (int32_t)position &&
-                        is_plain(g, x) && x->real == out->real && x->type.batched == out->type.batched &&
+            bool fits = b->kind == PLACE_ARENA && p->places[r].last == (int32_t)position &&
+                        b->last == (int32_t)position && is_plain(g, x) && x->real == out->real &&
+                        x->type.batched == out->type.batched &&
                         type_count(&x->type) == type_count(&out->type);
-            for (uint32_t j = 0; j < n->n_in && fits; j++) { /* no second reader through another view */
+            for (uint32_t j = 0; j < n->n_in && fits;
+                 j++) { /* no second reader through another view */
                 const struct value *y = &g->values[n->in[j]];
-                if (root[y->base] == r && !(is_plain(g, y) && type_count(&y->type) == type_count(&out->type))) fits = false;
+                if (root[y->base] == r &&
+                    !(is_plain(g, y) && type_count(&y->type) == type_count(&out->type)))
+                    fits = false;
             }
             if (!fits) continue;
             root[n->out0] = r;
@@ -203,18 +221,28 @@ static int64_t most_alive(const struct block *b, uint32_t n, int64_t *delta, uin
 }
 
 /* Scratch of the step at a position, in bytes. */
-static int64_t scratch_bytes(const struct graph *g, const struct plan *p, uint32_t position, struct engine *e)
+static int64_t scratch_bytes(const struct graph *g, const struct plan *p, uint32_t position,
+                             struct engine *e)
 {
     const struct node *n = &g->nodes[p->order[position]];
     struct tensor in[256], out[64];
-    struct step s = { .op = n->op, .n_in = n->n_in, .n_out = n->n_out, .n_ai = (int)n->n_ai, .n_ad = n->n_ad,
-                      .in = in, .out = out, .ai = n->ai, .ad = n->ad };
+    struct step s = { .op = n->op,
+                      .n_in = n->n_in,
+                      .n_out = n->n_out,
+                      .n_ai = (int)n->n_ai,
+                      .n_ad = n->n_ad,
+                      .in = in,
+                      .out = out,
+                      .ai = n->ai,
+                      .ad = n->ad };
     plan_tensors(g, p, n, in, out);
     if (n->op == OP_CUSTOM) {
         struct glow_type types[128];
         for (uint32_t k = 0; k < n->n_in; k++) {
-            if (n->in[k]) types[k] = g->values[n->in[k]].type;
-            else types[k].rank = -1;
+            if (n->in[k])
+                types[k] = g->values[n->in[k]].type;
+            else
+                types[k].rank = -1;
         }
         for (uint32_t k = 0; k < n->n_out; k++) types[n->n_in + k] = g->values[n->out0 + k].type;
         s.custom = custom_kernel(g, n->custom);
@@ -224,7 +252,8 @@ static int64_t scratch_bytes(const struct graph *g, const struct plan *p, uint32
     return (int64_t)g->backend->scratch(e, &s);
 }
 
-static glow_status find_offsets(const struct graph *g, struct plan *p, struct engine *e, const uint32_t *root)
+static glow_status find_offsets(const struct graph *g, struct plan *p, struct engine *e,
+                                const uint32_t *root)
 {
     glow_status status = GLOW_OK;
     uint32_t n = 0, room = g->n_values + p->n_order;
@@ -238,21 +267,27 @@ static glow_status find_offsets(const struct graph *g, struct plan *p, struct en
     for (uint32_t i = 1; i < g->n_values; i++) {
         const struct place *at = &p->places[i];
         if (g->values[i].base == i && at->kind == PLACE_ARENA && root[i] == i)
-            b[n++] = (struct block){ round_up(value_bytes(g, &g->values[i])), 0, at->first, at->last, i, -1 };
+            b[n++] = (struct block){
+                round_up(value_bytes(g, &g->values[i])), 0, at->first, at->last, i, -1
+            };
     }
     for (uint32_t i = 0; i < p->n_order; i++) {
         int64_t bytes = scratch_bytes(g, p, i, e);
         p->scratch[i] = -1;
-        if (bytes > 0) b[n++] = (struct block){ round_up(bytes), 0, (int32_t)i, (int32_t)i, 0, (int32_t)i };
+        if (bytes > 0)
+            b[n++] = (struct block){ round_up(bytes), 0, (int32_t)i, (int32_t)i, 0, (int32_t)i };
     }
     p->live_bytes = most_alive(b, n, delta, p->n_order);
     p->arena_bytes = assign_offsets(b, n, by_offset);
     for (uint32_t i = 0; i < n; i++) {
-        if (b[i].value) p->places[b[i].value].offset = b[i].offset;
-        else p->scratch[b[i].position] = b[i].offset;
+        if (b[i].value)
+            p->places[b[i].value].offset = b[i].offset;
+        else
+            p->scratch[b[i].position] = b[i].offset;
     }
     for (uint32_t i = 1; i < g->n_values; i++)
-        if (g->values[i].base == i && p->places[i].kind == PLACE_ARENA) p->places[i].offset = p->places[root[i]].offset;
+        if (g->values[i].base == i && p->places[i].kind == PLACE_ARENA)
+            p->places[i].offset = p->places[root[i]].offset;
     for (uint32_t i = 1; i < g->n_values; i++)
         if (g->values[i].base != i) p->places[i] = p->places[g->values[i].base];
 out:

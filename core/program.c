@@ -1,4 +1,5 @@
-/* program.c - a planned graph becomes a flat list of steps with every operand resolved to memory. */
+/* program.c - a planned graph becomes a flat list of steps with every operand resolved to memory.
+ */
 #include "program.h"
 #include <math.h>
 #include <stdio.h>
@@ -18,8 +19,8 @@ struct compiler {
     struct program *p;
     const struct graph *g;
     const struct plan *plan;
-    char *weights;                      /* the arena that OP_PARAM reads */
-    char *fixed;                        /* inputs and constants */
+    char *weights; /* the arena that OP_PARAM reads */
+    char *fixed;   /* inputs and constants */
 };
 
 static void *memory_of(const struct compiler *c, value_id v)
@@ -50,11 +51,15 @@ static void fill_constants(const struct compiler *c)
 {
     for (uint32_t i = 1; i < c->g->n_nodes; i++) {
         const struct node *n = &c->g->nodes[i];
-        if ((n->op != OP_CONST && n->op != OP_ARRAY) || c->plan->places[n->out0].kind != PLACE_FIXED) continue;
+        if ((n->op != OP_CONST && n->op != OP_ARRAY) ||
+            c->plan->places[n->out0].kind != PLACE_FIXED)
+            continue;
         void *to = memory_of(c, n->out0);
         for (uint32_t k = 0; k < n->n_ad; k++) {
-            if (c->g->values[n->out0].real == DT_F64) ((double *)to)[k] = n->ad[k];
-            else ((float *)to)[k] = (float)n->ad[k];
+            if (c->g->values[n->out0].real == DT_F64)
+                ((double *)to)[k] = n->ad[k];
+            else
+                ((float *)to)[k] = (float)n->ad[k];
         }
     }
 }
@@ -63,23 +68,28 @@ static void fill_constants(const struct compiler *c)
 static int64_t node_flops(const struct graph *g, const struct node *n)
 {
 #define POSITIONS(t) (((t)->batched ? g->batch : 1) * type_count(t) / (t)->dim[0])
-    const struct glow_type *x = n->n_in ? &g->values[n->in[0]].type : NULL, *y = &g->values[n->out0].type;
+    const struct glow_type *x = n->n_in ? &g->values[n->in[0]].type : NULL,
+                           *y = &g->values[n->out0].type;
     switch (n->op) {
     case OP_MATC: return 2 * POSITIONS(x) * x->dim[0] * y->dim[0];
     case OP_MATC_DW: return 2 * POSITIONS(x) * y->dim[0] * y->dim[1];
-    case OP_CONV: case OP_CONV_DX: return 2 * POSITIONS(x) * type_count(&g->values[n->in[1]].type);
+    case OP_CONV:
+    case OP_CONV_DX: return 2 * POSITIONS(x) * type_count(&g->values[n->in[1]].type);
     case OP_CONV_DW: return 2 * POSITIONS(x) * type_count(y);
     case OP_MATMUL: {
         const struct glow_type *a = x;
         int64_t k = a->dim[a->rank - (n->ai[0] ? 2 : 1)];
         return 2 * (y->batched ? g->batch : 1) * type_count(y) * k;
     }
-    case OP_CHAIN: case OP_CHAIN_VJP: {
+    case OP_CHAIN:
+    case OP_CHAIN_VJP: {
         int64_t weights = 0, passes = 1;
-        for (int64_t i = 0; i < n->ai[0]; i++) weights += type_count(&g->values[n->in[1 + 3 * i]].type);
+        for (int64_t i = 0; i < n->ai[0]; i++)
+            weights += type_count(&g->values[n->in[1 + 3 * i]].type);
         if (n->op == OP_CHAIN_VJP) {
             passes = 2;
-            if (n->ai[0] > 1 && !n->in[2 + 3 * n->ai[0]]) passes = 3; /* activations computed again */
+            if (n->ai[0] > 1 && !n->in[2 + 3 * n->ai[0]])
+                passes = 3; /* activations computed again */
         }
         return 2 * passes * POSITIONS(x) * weights;
     }
@@ -93,26 +103,40 @@ static glow_status make_step(const struct compiler *c, uint32_t position, struct
     const struct graph *g = c->g;
     const struct node *n = &g->nodes[c->plan->order[position]];
     struct bump *memory = &c->p->memory;
-    struct tensor *in = bump_alloc(memory, (n->n_in + 1u) * sizeof *in), *out = bump_alloc(memory, n->n_out * sizeof *out);
+    struct tensor *in = bump_alloc(memory, (n->n_in + 1u) * sizeof *in),
+                  *out = bump_alloc(memory, n->n_out * sizeof *out);
     if (!in || !out) return fail_memory(sizeof *in, "program");
     plan_tensors(g, c->plan, n, in, out);
     for (uint32_t k = 0; k < n->n_in; k++) in[k].data = n->in[k] ? memory_of(c, n->in[k]) : NULL;
     for (uint32_t k = 0; k < n->n_out; k++) out[k].data = memory_of(c, n->out0 + k);
-    *s = (struct step){ .op = n->op, .n_in = n->n_in, .n_out = n->n_out, .n_ai = (int)n->n_ai, .n_ad = n->n_ad,
-                        .in = in, .out = out, .owner = n->who ? bump_print(memory, "%s", n->who->path) : "the objective" };
+    *s =
+        (struct step){ .op = n->op,
+                       .n_in = n->n_in,
+                       .n_out = n->n_out,
+                       .n_ai = (int)n->n_ai,
+                       .n_ad = n->n_ad,
+                       .in = in,
+                       .out = out,
+                       .owner = n->who ? bump_print(memory, "%s", n->who->path) : "the objective" };
     s->ai = bump_copy(memory, n->ai, n->n_ai * sizeof *n->ai);
     s->ad = bump_copy(memory, n->ad, n->n_ad * sizeof *n->ad);
     if (!s->owner || (n->n_ai && !s->ai) || (n->n_ad && !s->ad)) return fail_memory(64, "program");
-    if (c->plan->scratch[position] >= 0) s->scratch = (char *)c->p->arena + c->plan->scratch[position];
-    bool by_input = n->n_in && n->in[0]; /* a kernel is chosen by what it reads, or makes from nothing */
+    if (c->plan->scratch[position] >= 0)
+        s->scratch = (char *)c->p->arena + c->plan->scratch[position];
+    bool by_input =
+        n->n_in && n->in[0]; /* a kernel is chosen by what it reads, or makes from nothing */
     s->run = g->backend->kernel(n->op, g->values[by_input ? n->in[0] : n->out0].real);
-    if (!s->run) return fail(GLOW_ENOTSUP, "%s: backend %s has no kernel for operation %s", s->owner, g->backend->name, op_names[n->op]);
+    if (!s->run)
+        return fail(GLOW_ENOTSUP, "%s: backend %s has no kernel for operation %s", s->owner,
+                    g->backend->name, op_names[n->op]);
     if (n->op == OP_CUSTOM) {
         struct glow_type *types = bump_alloc(memory, (n->n_in + (size_t)n->n_out) * sizeof *types);
         if (!types) return fail_memory(sizeof *types, "program");
         for (uint32_t k = 0; k < n->n_in; k++) {
-            if (n->in[k]) types[k] = g->values[n->in[k]].type;
-            else types[k].rank = -1;
+            if (n->in[k])
+                types[k] = g->values[n->in[k]].type;
+            else
+                types[k].rank = -1;
         }
         for (uint32_t k = 0; k < n->n_out; k++) types[n->n_in + k] = g->values[n->out0 + k].type;
         s->custom = custom_kernel(g, n->custom);
@@ -124,7 +148,8 @@ static glow_status make_step(const struct compiler *c, uint32_t position, struct
 }
 
 /* A copy into a parameter's place in an arena, at the end of the program. */
-static glow_status make_copy(const struct compiler *c, value_id v, void *arena, int index, struct step *s)
+static glow_status make_copy(const struct compiler *c, value_id v, void *arena, int index,
+                             struct step *s)
 {
     const struct model *m = c->p->model;
     struct tensor *t = bump_alloc(&c->p->memory, 2 * sizeof *t);
@@ -134,7 +159,12 @@ static glow_status make_copy(const struct compiler *c, value_id v, void *arena, 
     t[1].data = (char *)arena + m->params[index].offset * (int64_t)dtype_size(m->real);
     int64_t stride = 1;
     for (int i = t[1].rank - 1; i >= 0; stride *= t[1].dim[i], i--) t[1].stride[i] = stride;
-    *s = (struct step){ .op = OP_COPY, .n_in = 1, .n_out = 1, .in = &t[0], .out = &t[1], .owner = m->params[index].name,
+    *s = (struct step){ .op = OP_COPY,
+                        .n_in = 1,
+                        .n_out = 1,
+                        .in = &t[0],
+                        .out = &t[1],
+                        .owner = m->params[index].name,
                         .run = c->g->backend->kernel(OP_COPY, t[0].dtype) };
     return GLOW_OK;
 }
@@ -147,7 +177,8 @@ static glow_status make_copies(const struct compiler *c)
         if (b->kind == BIND_OUTPUT) continue;
         void *arena = b->kind == BIND_GRADIENT ? m->gradients : m->weights;
         char *want = (char *)arena + m->params[b->index].offset * (int64_t)dtype_size(m->real);
-        if (memory_of(c, b->value) != want) TRY(make_copy(c, b->value, arena, b->index, &c->p->steps[c->p->n_steps++]));
+        if (memory_of(c, b->value) != want)
+            TRY(make_copy(c, b->value, arena, b->index, &c->p->steps[c->p->n_steps++]));
     }
     return GLOW_OK;
 }
@@ -163,25 +194,31 @@ static glow_status make_ports(const struct compiler *c, const struct program_gra
     for (int i = 0; i < d->n_inputs; i++) p->inputs[i].name = d->inputs[i];
     for (int i = 0; i < d->n_outputs; i++) p->outputs[i].name = d->outputs[i];
     for (uint32_t i = 1; i < c->g->n_nodes; i++)
-        if (c->g->nodes[i].op == OP_INPUT) value_tensor(c, c->g->nodes[i].out0, &p->inputs[c->g->nodes[i].ai[0]].tensor);
+        if (c->g->nodes[i].op == OP_INPUT)
+            value_tensor(c, c->g->nodes[i].out0, &p->inputs[c->g->nodes[i].ai[0]].tensor);
     for (uint32_t i = 0; i < c->g->n_binds; i++)
-        if (c->g->binds[i].kind == BIND_OUTPUT) value_tensor(c, c->g->binds[i].value, &p->outputs[c->g->binds[i].index].tensor);
+        if (c->g->binds[i].kind == BIND_OUTPUT)
+            value_tensor(c, c->g->binds[i].value, &p->outputs[c->g->binds[i].index].tensor);
     return GLOW_OK;
 }
 
-static glow_status compile(struct program *p, const struct program_graph *d, const struct plan *plan, bool average)
+static glow_status compile(struct program *p, const struct program_graph *d,
+                           const struct plan *plan, bool average)
 {
     struct model *m = p->model;
     struct compiler c = { p, d->g, plan, average && m->average ? m->average : m->weights, NULL };
-    static const char *const owners[] = { "program", "init program", "train program", "eval program", "encode program",
-                                          "decode program", "sample program" };
+    static const char *const owners[] = { "program",       "init program",   "train program",
+                                          "eval program",  "encode program", "decode program",
+                                          "sample program" };
     int64_t arena = (plan->arena_bytes + 4095) / 4096 * 4096;
-    TRY(m->backend->alloc(m->engine, (size_t)(arena + plan->fixed_bytes + 64), owners[p->kind], &p->arena));
+    TRY(m->backend->alloc(m->engine, (size_t)(arena + plan->fixed_bytes + 64), owners[p->kind],
+                          &p->arena));
     c.fixed = (char *)p->arena + arena;
     p->arena_bytes = plan->arena_bytes;
     p->live_bytes = plan->live_bytes;
     p->fixed_bytes = plan->fixed_bytes;
-    p->steps = bump_alloc(&p->memory, ((size_t)plan->n_order + d->g->n_binds + 1) * sizeof *p->steps);
+    p->steps =
+        bump_alloc(&p->memory, ((size_t)plan->n_order + d->g->n_binds + 1) * sizeof *p->steps);
     if (!p->steps) return fail_memory(plan->n_order * sizeof *p->steps, "program");
     for (uint32_t i = 0; i < plan->n_order; i++) TRY(make_step(&c, i, &p->steps[p->n_steps++]));
     TRY(make_copies(&c));
@@ -189,7 +226,8 @@ static glow_status compile(struct program *p, const struct program_graph *d, con
     return make_ports(&c, d);
 }
 
-glow_status program_compile(struct program **out, struct model *m, enum program_kind kind, int64_t batch, bool average,
+glow_status program_compile(struct program **out, struct model *m, enum program_kind kind,
+                            int64_t batch, bool average,
                             glow_status (*describe)(struct program_graph *, void *), void *context)
 {
     double start = seconds();
@@ -221,7 +259,10 @@ out:
     return status;
 }
 
-struct request { struct model *m; const struct program_options *o; };
+struct request {
+    struct model *m;
+    const struct program_options *o;
+};
 static glow_status describe_request(struct program_graph *d, void *context)
 {
     struct request *r = context;
@@ -255,8 +296,14 @@ static struct tensor *find_port(struct program_port *list, int n, const char *na
         if (!strcmp(list[i].name, name)) return &list[i].tensor;
     return NULL;
 }
-struct tensor *program_input(const struct program *p, const char *name) { return find_port(p->inputs, p->n_inputs, name); }
-const struct tensor *program_output(const struct program *p, const char *name) { return find_port(p->outputs, p->n_outputs, name); }
+struct tensor *program_input(const struct program *p, const char *name)
+{
+    return find_port(p->inputs, p->n_inputs, name);
+}
+const struct tensor *program_output(const struct program *p, const char *name)
+{
+    return find_port(p->outputs, p->n_outputs, name);
+}
 
 double program_scalar(const struct program *p, const char *name)
 {
@@ -271,7 +318,8 @@ void program_read(const struct tensor *t, int64_t n, double *out)
     int64_t at[MAX_DIMS] = { 0 }, dim0 = t->dim[0] == 1 ? 1 : n, count = dim0, offset = 0;
     for (int i = 1; i < t->rank; i++) count *= t->dim[i];
     for (int64_t k = 0; k < count; k++) {
-        out[k] = t->dtype == DT_F64 ? ((const double *)t->data)[offset] : (double)((const float *)t->data)[offset];
+        out[k] = t->dtype == DT_F64 ? ((const double *)t->data)[offset]
+                                    : (double)((const float *)t->data)[offset];
         for (int i = t->rank - 1; i >= 0; i--) {
             offset += t->stride[i];
             if (++at[i] < (i ? t->dim[i] : dim0)) break;
@@ -286,11 +334,14 @@ static bool all_finite(const struct tensor *t)
     int64_t n = tensor_count(t);
     if (!t->data) return true;
     for (int64_t i = 0; i < n; i++)
-        if (!isfinite(t->dtype == DT_F64 ? ((const double *)t->data)[i] : (double)((const float *)t->data)[i])) return false;
+        if (!isfinite(t->dtype == DT_F64 ? ((const double *)t->data)[i]
+                                         : (double)((const float *)t->data)[i]))
+            return false;
     return true;
 }
 
-const char *program_find_nonfinite(struct program *p, uint64_t seed, uint64_t step, int64_t row, char *text, size_t size)
+const char *program_find_nonfinite(struct program *p, uint64_t seed, uint64_t step, int64_t row,
+                                   char *text, size_t size)
 {
     struct run r = { .engine = p->model->engine, .seed = seed, .step = step, .row = row };
     for (int64_t i = 0; i < p->n_steps; i++) {

@@ -1,11 +1,11 @@
-/* rewrite.c - local simplifications, applied whenever a node is added. Each returns a value that equals
- * the call and costs less. Two of them are promised to plug-ins (docs/abi.md): slice(concat) = part and
- * merge(split(x)) = x; they let reversible training compute a coupling network once. */
+/* rewrite.c - local simplifications, applied whenever a node is added. Each returns a value that
+ * equals the call and costs less. Two of them are promised to plug-ins (docs/abi.md): slice(concat)
+ * = part and merge(split(x)) = x; they let reversible training compute a coupling network once. */
 #include <string.h>
 #include "graph.h"
 
 #define MAKER(v) (&g->nodes[g->values[v].node])
-#define TYPE(v) (&g->values[v].type)
+#define TYPE(v)  (&g->values[v].type)
 
 static bool constant_of(const struct graph *g, value_id v, double *c)
 {
@@ -22,7 +22,8 @@ static value_id slice(struct graph *g, const struct op_call *c)
 {
     const struct node *n = MAKER(c->in[0]);
     int64_t axis = c->ai[0];
-    if (c->ai[1] == 0 && c->ai[2] == 1 && c->ai[3] == TYPE(c->in[0])->dim[axis - 1]) return c->in[0];
+    if (c->ai[1] == 0 && c->ai[2] == 1 && c->ai[3] == TYPE(c->in[0])->dim[axis - 1])
+        return c->in[0];
     if (n->op == OP_PLACE && n->ai[0] == axis)
         for (uint32_t i = 0; i < n->n_in; i++)
             if (!memcmp(part(n, i), c->ai + 1, 3 * sizeof *c->ai) &&
@@ -30,8 +31,9 @@ static value_id slice(struct graph *g, const struct op_call *c)
                 TYPE(n->in[i])->dtype == TYPE(c->in[0])->dtype)
                 return n->in[i];
     if (n->op == OP_SLICE && n->ai[0] == axis) /* slice of a slice */
-        return graph_op(g, OP_SLICE, 1, n->in, 4,
-                        (int64_t[4]){ axis, n->ai[1] + c->ai[1] * n->ai[2], c->ai[2] * n->ai[2], c->ai[3] });
+        return graph_op(
+            g, OP_SLICE, 1, n->in, 4,
+            (int64_t[4]){ axis, n->ai[1] + c->ai[1] * n->ai[2], c->ai[2] * n->ai[2], c->ai[3] });
     return 0;
 }
 
@@ -138,7 +140,8 @@ static value_id cast(struct graph *g, const struct op_call *c)
     const struct node *n = &g->nodes[x->node];
     int32_t real = c->ai[0] == GLOW_HI ? DT_F64 : g->real;
     if (x->type.dtype == c->ai[0]) return c->in[0];
-    if (n->op == OP_SUM && c->ai[0] == GLOW_HI && real != x->real) /* keep the sum's own precision */
+    if (n->op == OP_SUM && c->ai[0] == GLOW_HI &&
+        real != x->real) /* keep the sum's own precision */
         return graph_sum(g, n->in[0], n->ai[0], true);
     if (n->op == OP_RESHAPE && c->ai[0] == GLOW_HI && MAKER(n->in[0])->op == OP_SUM) {
         struct glow_type shape = x->type; /* adding a node may move *x */
@@ -154,7 +157,10 @@ value_id rewrite(struct graph *g, const struct op_call *c)
     switch (c->op) {
     case OP_SLICE: return slice(g, c);
     case OP_PLACE: return place(g, c);
-    case OP_ADD: case OP_SUB: case OP_MUL: case OP_DIV: return arithmetic(g, c);
+    case OP_ADD:
+    case OP_SUB:
+    case OP_MUL:
+    case OP_DIV: return arithmetic(g, c);
     case OP_TRANSPOSE: return transpose(g, c);
     case OP_TAKE: return take(g, c);
     case OP_SUM: return sum(g, c);

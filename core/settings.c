@@ -5,44 +5,73 @@
 #include <string.h>
 #include "options.h"
 
-#define OPTION(key, help, unit, dflt, range, type) { key, help, unit, dflt, NULL, range, NULL, NULL, type, 1, 0, 0, 0 }
+#define OPTION(key, help, unit, dflt, range, type)                                                 \
+    {                                                                                              \
+        key, help, unit, dflt, NULL, range, NULL, NULL, type, 1, 0, 0, 0                           \
+    }
 
 static const struct glow_option train_options[] = {
     OPTION("steps", "training steps", "steps", "10000", "[0,inf)", GLOW_OPT_INT),
-    OPTION("seed", "of initial parameters, order, noise and samples", NULL, "1", "[0,inf)", GLOW_OPT_INT),
-    OPTION("threads", "compute threads; 0 = all processors. Results do not depend on it", NULL, "0", "[0,1024]", GLOW_OPT_INT),
-    OPTION("backend", "auto takes the fastest that this machine has", NULL, "\"auto\"", "auto|cpu", GLOW_OPT_ENUM),
-    OPTION("precision", "of values and parameters; fp64 is for checks", NULL, "\"fp32\"", "fp32|fp64", GLOW_OPT_ENUM),
-    OPTION("memory", "what the backward pass keeps of each coupling: its activations (store), its input "
-           "(recompute), nothing (invert), or activations as far as memory_budget goes and inputs beyond (auto)",
+    OPTION("seed", "of initial parameters, order, noise and samples", NULL, "1", "[0,inf)",
+           GLOW_OPT_INT),
+    OPTION("threads", "compute threads; 0 = all processors. Results do not depend on it", NULL, "0",
+           "[0,1024]", GLOW_OPT_INT),
+    OPTION("backend", "auto takes the fastest that this machine has", NULL, "\"auto\"", "auto|cpu",
+           GLOW_OPT_ENUM),
+    OPTION("precision", "of values and parameters; fp64 is for checks", NULL, "\"fp32\"",
+           "fp32|fp64", GLOW_OPT_ENUM),
+    OPTION("memory",
+           "what the backward pass keeps of each coupling: its activations (store), its input "
+           "(recompute), nothing (invert), or activations as far as memory_budget goes and inputs "
+           "beyond (auto)",
            NULL, "\"auto\"", "auto|store|recompute|invert", GLOW_OPT_ENUM),
-    OPTION("memory_budget", "for stored activations, with memory = auto", "MB", "256", "[0,inf)", GLOW_OPT_REAL),
-    OPTION("invert_tolerance", "with memory = invert: relative reconstruction error above which training goes on "
-           "with recompute", NULL, "1e-2", "(0,inf)", GLOW_OPT_REAL),
-    OPTION("clip_value", "gradients are clipped to [-v,v]; 0 = off", NULL, "0", "[0,inf)", GLOW_OPT_REAL),
-    OPTION("clip_norm", "gradients are scaled down to this norm; 0 = off", NULL, "0", "[0,inf)", GLOW_OPT_REAL),
-    OPTION("l2", "adds l2 * sum(w^2) / 2 over weights (not biases or scales) to the loss", NULL, "0", "[0,inf)", GLOW_OPT_REAL),
-    OPTION("ema", "decay of the moving average of the parameters, at most (1 + t) / (10 + t) at update t; 0 = none", NULL, "0", "[0,1)", GLOW_OPT_REAL),
-    OPTION("init_batches", "batches that data-dependent initialisation sees, as one", "batches", "1", "[1,10000]", GLOW_OPT_INT),
+    OPTION("memory_budget", "for stored activations, with memory = auto", "MB", "256", "[0,inf)",
+           GLOW_OPT_REAL),
+    OPTION("invert_tolerance",
+           "with memory = invert: relative reconstruction error above which training goes on "
+           "with recompute",
+           NULL, "1e-2", "(0,inf)", GLOW_OPT_REAL),
+    OPTION("clip_value", "gradients are clipped to [-v,v]; 0 = off", NULL, "0", "[0,inf)",
+           GLOW_OPT_REAL),
+    OPTION("clip_norm", "gradients are scaled down to this norm; 0 = off", NULL, "0", "[0,inf)",
+           GLOW_OPT_REAL),
+    OPTION("l2", "adds l2 * sum(w^2) / 2 over weights (not biases or scales) to the loss", NULL,
+           "0", "[0,inf)", GLOW_OPT_REAL),
+    OPTION("ema",
+           "decay of the moving average of the parameters, at most (1 + t) / (10 + t) at update t; "
+           "0 = none",
+           NULL, "0", "[0,1)", GLOW_OPT_REAL),
+    OPTION("init_batches", "batches that data-dependent initialisation sees, as one", "batches",
+           "1", "[1,10000]", GLOW_OPT_INT),
     OPTION("log_every", "steps between lines of log.jsonl", "steps", "10", "[1,inf)", GLOW_OPT_INT),
-    OPTION("eval_every", "steps between evaluations on the test split; 0 = at the end only", "steps", "0", "[0,inf)", GLOW_OPT_INT),
-    OPTION("eval_rows", "rows of the test split that evaluations during training use; 0 = all", "rows", "1000", "[0,inf)", GLOW_OPT_INT),
-    OPTION("checkpoint_every", "steps between checkpoints; 0 = at the end only", "steps", "1000", "[0,inf)", GLOW_OPT_INT),
-    OPTION("sample_every", "steps between sample grids; 0 = at the end only", "steps", "0", "[0,inf)", GLOW_OPT_INT),
-    OPTION("keep", "checkpoints kept besides the last; 0 = none", NULL, "0", "[0,inf)", GLOW_OPT_INT),
-    OPTION("bad_steps", "steps in a row with NaN or Inf, all rejected, after which training stops", NULL, "20", "[1,inf)", GLOW_OPT_INT),
+    OPTION("eval_every", "steps between evaluations on the test split; 0 = at the end only",
+           "steps", "0", "[0,inf)", GLOW_OPT_INT),
+    OPTION("eval_rows", "rows of the test split that evaluations during training use; 0 = all",
+           "rows", "1000", "[0,inf)", GLOW_OPT_INT),
+    OPTION("checkpoint_every", "steps between checkpoints; 0 = at the end only", "steps", "1000",
+           "[0,inf)", GLOW_OPT_INT),
+    OPTION("sample_every", "steps between sample grids; 0 = at the end only", "steps", "0",
+           "[0,inf)", GLOW_OPT_INT),
+    OPTION("keep", "checkpoints kept besides the last; 0 = none", NULL, "0", "[0,inf)",
+           GLOW_OPT_INT),
+    OPTION("bad_steps", "steps in a row with NaN or Inf, all rejected, after which training stops",
+           NULL, "20", "[1,inf)", GLOW_OPT_INT),
 };
 static const struct glow_option optimizer_options[] = {
-    OPTION("type", "Adam (Kingma & Ba 2014), Adamax (section 7.1 there), or SGD", NULL, "\"adam\"", "adam|adamax|sgd", GLOW_OPT_ENUM),
+    OPTION("type", "Adam (Kingma & Ba 2014), Adamax (section 7.1 there), or SGD", NULL, "\"adam\"",
+           "adam|adamax|sgd", GLOW_OPT_ENUM),
     OPTION("lr", "learning rate", NULL, "1e-3", "[0,inf)", GLOW_OPT_REAL),
     OPTION("beta1", "decay of the first moment", NULL, "0.9", "[0,1)", GLOW_OPT_REAL),
     OPTION("beta2", "decay of the second moment", NULL, "0.999", "[0,1)", GLOW_OPT_REAL),
     OPTION("eps", "added to the root of the second moment", NULL, "1e-8", "(0,inf)", GLOW_OPT_REAL),
     OPTION("momentum", "of SGD", NULL, "0.9", "[0,1)", GLOW_OPT_REAL),
-    OPTION("warmup", "steps over which the learning rate rises from 0, linearly", "steps", "0", "[0,inf)", GLOW_OPT_INT),
-    OPTION("schedule", "constant; steps: times factors[i] from step boundaries[i] on; inverse_time: lr / (1 + decay_rate "
-           "* floor(t / decay_steps)); cosine: to final_lr at decay_steps", NULL, "\"constant\"",
-           "constant|steps|inverse_time|cosine", GLOW_OPT_ENUM),
+    OPTION("warmup", "steps over which the learning rate rises from 0, linearly", "steps", "0",
+           "[0,inf)", GLOW_OPT_INT),
+    OPTION("schedule",
+           "constant; steps: times factors[i] from step boundaries[i] on; inverse_time: lr / (1 + "
+           "decay_rate "
+           "* floor(t / decay_steps)); cosine: to final_lr at decay_steps",
+           NULL, "\"constant\"", "constant|steps|inverse_time|cosine", GLOW_OPT_ENUM),
     OPTION("decay_steps", "see schedule; 0 = train.steps", "steps", "0", "[0,inf)", GLOW_OPT_INT),
     OPTION("decay_rate", "of inverse_time", NULL, "0.5", "[0,inf)", GLOW_OPT_REAL),
     OPTION("final_lr", "of cosine", NULL, "0", "[0,inf)", GLOW_OPT_REAL),
@@ -51,21 +80,35 @@ static const struct glow_option optimizer_options[] = {
 };
 static const struct glow_option sample_options[] = {
     OPTION("n", "images of a sample grid", NULL, "100", "[1,100000]", GLOW_OPT_INT),
-    OPTION("columns", "of the grid; 0 = about as many as rows", NULL, "0", "[0,10000]", GLOW_OPT_INT),
-    OPTION("average", "evaluation and sampling use the moving average of the parameters, when there is one", NULL, "true", NULL, GLOW_OPT_BOOL),
+    OPTION("columns", "of the grid; 0 = about as many as rows", NULL, "0", "[0,10000]",
+           GLOW_OPT_INT),
+    OPTION("average",
+           "evaluation and sampling use the moving average of the parameters, when there is one",
+           NULL, "true", NULL, GLOW_OPT_BOOL),
 };
 static const struct glow_option data_options[] = {
-    OPTION("dataset", "id of the dataset plug-in; its own options stand beside this key", NULL, NULL, NULL, GLOW_OPT_STRING),
+    OPTION("dataset", "id of the dataset plug-in; its own options stand beside this key", NULL,
+           NULL, NULL, GLOW_OPT_STRING),
     OPTION("batch", "samples per training step", "samples", "64", "[1,1000000]", GLOW_OPT_INT),
-    OPTION("workers", "threads that decode ahead; 0 = as many as help", NULL, "0", "[0,256]", GLOW_OPT_INT),
-    OPTION("shuffle", "training order; false reads the rows in order", NULL, "true", NULL, GLOW_OPT_BOOL),
+    OPTION("workers", "threads that decode ahead; 0 = as many as help", NULL, "0", "[0,256]",
+           GLOW_OPT_INT),
+    OPTION("shuffle", "training order; false reads the rows in order", NULL, "true", NULL,
+           GLOW_OPT_BOOL),
 };
 
-#define SECTION(id, summary, options) { sizeof(struct glow_desc), 0, 1, 0, id, summary, options, GLOW_COUNT(options), sizeof *(options) }
+#define SECTION(id, summary, options)                                                              \
+    {                                                                                              \
+        sizeof(struct glow_desc), 0, 1, 0, id, summary, options, GLOW_COUNT(options),              \
+            sizeof *(options)                                                                      \
+    }
 static const struct glow_desc sections[] = {
-    SECTION("train", "section train of glow.cfg; optimizer = { ... } is a section of its own", train_options),
+    SECTION("train", "section train of glow.cfg; optimizer = { ... } is a section of its own",
+            train_options),
     SECTION("optimizer", "section train.optimizer of glow.cfg", optimizer_options),
-    SECTION("sample", "section sample of glow.cfg; temperature = 0.7 or { y = 1.0; z = 0.7; } stands here too", sample_options),
+    SECTION(
+        "sample",
+        "section sample of glow.cfg; temperature = 0.7 or { y = 1.0; z = 0.7; } stands here too",
+        sample_options),
     SECTION("data", "section data of glow.cfg", data_options),
 };
 
@@ -90,7 +133,8 @@ static glow_status read_optimizer(struct settings *s, const struct config *c)
     static const char *const schedules[] = { "constant", "steps", "inverse_time", "cosine", NULL };
     const struct config_node *group = config_find(c, "train.optimizer");
     struct options *o;
-    if (group && config_kind(group) != CONFIG_GROUP) return config_fail(group, "expected a group: optimizer = { type = \"adam\"; ... }");
+    if (group && config_kind(group) != CONFIG_GROUP)
+        return config_fail(group, "expected a group: optimizer = { type = \"adam\"; ... }");
     TRY(options_resolve(&o, &sections[1], group, NULL, "train.optimizer"));
     s->owner[1] = o;
     s->optimizer = choice(o, "type", types);
@@ -108,8 +152,8 @@ static glow_status read_optimizer(struct settings *s, const struct config *c)
     s->n_boundaries = (int)options_count(o, "boundaries", NULL);
     if (s->n_boundaries != options_count(o, "factors", NULL))
         return config_fail(options_node(o, "boundaries") ? options_node(o, "boundaries") : group,
-                           "%d boundaries but %d factors: one factor belongs to each boundary", s->n_boundaries,
-                           (int)options_count(o, "factors", NULL));
+                           "%d boundaries but %d factors: one factor belongs to each boundary",
+                           s->n_boundaries, (int)options_count(o, "factors", NULL));
     if (s->schedule == SCHEDULE_STEPS && !s->n_boundaries)
         return config_fail(group, "schedule = \"steps\" needs boundaries and factors");
     for (int i = 0; i < s->n_boundaries; i++) {
@@ -127,7 +171,8 @@ static glow_status read_train(struct settings *s, const struct config *c)
     static const char *const also[] = { "optimizer", NULL };
     const struct config_node *group = config_find(c, "train");
     struct options *o;
-    if (group && config_kind(group) != CONFIG_GROUP) return config_fail(group, "expected a group: train: { ... }");
+    if (group && config_kind(group) != CONFIG_GROUP)
+        return config_fail(group, "expected a group: train: { ... }");
     TRY(options_resolve(&o, &sections[0], group, also, "train"));
     s->owner[0] = o;
     s->steps = options_int(o, "steps", NULL);
@@ -161,8 +206,10 @@ static glow_status check_temperatures(const struct config *c)
     for (int i = 0; i < (group ? config_count(t) : 1); i++) {
         const struct config_node *n = group ? config_at(t, i) : t;
         enum config_kind k = config_kind(n);
-        if ((k != CONFIG_INT && k != CONFIG_REAL) || !(config_real(n) >= 0) || !isfinite(config_real(n)))
-            return config_fail(n, "a temperature is a number, 0 or more; or a group with one per latent: { y = 1.0; z = 0.7; }");
+        if ((k != CONFIG_INT && k != CONFIG_REAL) || !(config_real(n) >= 0) ||
+            !isfinite(config_real(n)))
+            return config_fail(n, "a temperature is a number, 0 or more; or a group with one per "
+                                  "latent: { y = 1.0; z = 0.7; }");
     }
     return GLOW_OK;
 }
@@ -171,14 +218,17 @@ glow_status settings_read(struct settings *s, const struct config *c)
 {
     static const char *const known[] = { "model", "data", "train", "sample", "plugin_path" };
     static const char *const also[] = { "temperature", NULL };
-    const struct config_node *root = config_root(c), *group = config_find(c, "sample"), *batch = config_find(c, "data.batch");
+    const struct config_node *root = config_root(c), *group = config_find(c, "sample"),
+                             *batch = config_find(c, "data.batch");
     struct options *o;
     *s = (struct settings){ 0 };
     for (int i = 0; i < config_count(root); i++) {
         size_t k = 0;
         while (k < GLOW_COUNT(known) && strcmp(known[k], config_key(config_at(root, i)))) k++;
         if (k == GLOW_COUNT(known))
-            return config_fail(config_at(root, i), "unknown section; there are model, data, train, sample and plugin_path");
+            return config_fail(
+                config_at(root, i),
+                "unknown section; there are model, data, train, sample and plugin_path");
     }
     glow_status status = read_train(s, c);
     if (status == GLOW_OK) status = options_resolve(&o, &sections[2], group, also, "sample");
@@ -190,7 +240,8 @@ glow_status settings_read(struct settings *s, const struct config *c)
         status = check_temperatures(c);
     }
     s->batch = batch ? config_int(batch) : 64;
-    if (status == GLOW_OK && batch && (config_kind(batch) != CONFIG_INT || s->batch < 1 || s->batch > 1000000))
+    if (status == GLOW_OK && batch &&
+        (config_kind(batch) != CONFIG_INT || s->batch < 1 || s->batch > 1000000))
         status = config_fail(batch, "batch must be a whole number from 1 to 1000000");
     if (status != GLOW_OK) settings_free(s);
     return status;
@@ -213,7 +264,9 @@ double settings_learning_rate(const struct settings *s, uint64_t t)
         lr *= factor;
         break;
     }
-    case SCHEDULE_INVERSE_TIME: lr /= 1 + s->decay_rate * floor((at - 1) / (double)s->decay_steps); break;
+    case SCHEDULE_INVERSE_TIME:
+        lr /= 1 + s->decay_rate * floor((at - 1) / (double)s->decay_steps);
+        break;
     case SCHEDULE_COSINE: {
         double part = fmin(1, (at - 1) / (double)s->decay_steps);
         lr = s->final_lr + (s->lr - s->final_lr) * 0.5 * (1 + cos(M_PI * part));

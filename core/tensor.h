@@ -6,13 +6,13 @@
 #include <stdint.h>
 
 enum dtype { DT_NONE = 0, DT_F32 = 1, DT_F64 = 2 };
-#define MAX_DIMS 9                      /* the batch axis and GLOW_MAX_RANK */
+#define MAX_DIMS 9 /* the batch axis and GLOW_MAX_RANK */
 
 struct tensor {
-    void *data;                         /* NULL: an absent input or an unwanted output */
-    int32_t dtype, rank;                /* rank counts the batch axis: 1..9 */
+    void *data;          /* NULL: an absent input or an unwanted output */
+    int32_t dtype, rank; /* rank counts the batch axis: 1..9 */
     int64_t dim[MAX_DIMS];
-    int64_t stride[MAX_DIMS];           /* in elements; 0 along a stretched axis */
+    int64_t stride[MAX_DIMS]; /* in elements; 0 along a stretched axis */
 };
 
 static inline size_t dtype_size(int32_t dtype) { return dtype == DT_F64 ? 8 : 4; }

@@ -1,9 +1,9 @@
 /* train.h - the training step: run the program, judge the gradient, update the parameters.
  *
- * A step whose loss or gradient is not finite is rejected: parameters and moments stay as they were, and
- * the report names the layer and operation where the first NaN or Inf came up. Everything is a pure
- * function of configuration, seed and data: the same bits again, with any number of threads, and after a
- * resume. */
+ * A step whose loss or gradient is not finite is rejected: parameters and moments stay as they
+ * were, and the report names the layer and operation where the first NaN or Inf came up. Everything
+ * is a pure function of configuration, seed and data: the same bits again, with any number of
+ * threads, and after a resume. */
 #ifndef CORE_TRAIN_H
 #define CORE_TRAIN_H
 #include "data.h"
@@ -14,17 +14,17 @@ struct trainer {
     struct model *model;
     const struct settings *settings;
     struct program *program;
-    enum memory_policy memory;          /* in force: RECOMPUTE after inversion was too inexact */
-    uint64_t step;                      /* steps done, rejected ones too: the number of the next batch */
-    uint64_t updates;                   /* accepted steps */
+    enum memory_policy memory; /* in force: RECOMPUTE after inversion was too inexact */
+    uint64_t step;             /* steps done, rejected ones too: the number of the next batch */
+    uint64_t updates;          /* accepted steps */
     int bad_in_a_row;
 };
 
 struct train_report {
-    double loss;                        /* bits per dimension and penalties, before the update */
-    double gradient_norm, learning_rate, inversion_error;      /* NaN where there is none */
+    double loss; /* bits per dimension and penalties, before the update */
+    double gradient_norm, learning_rate, inversion_error; /* NaN where there is none */
     bool accepted;
-    char culprit[256];                  /* of a rejected step */
+    char culprit[256]; /* of a rejected step */
 };
 
 /* Builds the training program and allocates gradients and moments. */
@@ -34,18 +34,18 @@ void trainer_close(struct trainer *);
 glow_status trainer_rebuild(struct trainer *);
 /* Data-dependent initialisation from the first batches of the training order, as one batch. */
 glow_status trainer_initialise(struct trainer *, struct data *);
-/* One step on a batch of x (batch, ...) in the model's real type. An error only when training can't go
- * on: out of memory, or more rejected steps in a row than settings allow. */
+/* One step on a batch of x (batch, ...) in the model's real type. An error only when training can't
+ * go on: out of memory, or more rejected steps in a row than settings allow. */
 glow_status trainer_step(struct trainer *, const void *x, struct train_report *);
 
 struct evaluation {
-    double bits;                        /* bits per dimension, mean over rows */
-    double nats;                        /* log-likelihood per row, mean */
+    double bits; /* bits per dimension, mean over rows */
+    double nats; /* log-likelihood per row, mean */
     int64_t rows;
-    uint32_t kinds;                     /* of terms: GLOW_BOUND and LOGDET_EST say that it is not exact */
+    uint32_t kinds; /* of terms: GLOW_BOUND and LOGDET_EST say that it is not exact */
 };
-/* Mean over the first `rows` (0: all; an endless dataset needs a number) of a split. The noise of row i is
- * a function of seed and i. per_row (may be NULL) takes the log-likelihood of each row. */
-glow_status evaluate(struct model *, struct data *, int64_t batch, int64_t rows, bool average, uint64_t seed,
-                     struct evaluation *, double *per_row);
+/* Mean over the first `rows` (0: all; an endless dataset needs a number) of a split. The noise of
+ * row i is a function of seed and i. per_row (may be NULL) takes the log-likelihood of each row. */
+glow_status evaluate(struct model *, struct data *, int64_t batch, int64_t rows, bool average,
+                     uint64_t seed, struct evaluation *, double *per_row);
 #endif

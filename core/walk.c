@@ -1,14 +1,16 @@
 /* walk.c - describes the graph of each program.
  *
- * Training is a forward pass and ONE walk back over the layers. Each layer's input is taken from the
- * forward pass (an anchor) or rebuilt from its output; then the layer is described again on an alias of
- * that input, and differentiated. The alias matters: without it the simplifications that make inverse +
- * forward cheap would bypass the value whose gradient is wanted. After the last layer the graph is
- * rebuilt without aliases, and the coupling network that inverse and forward share becomes one.
+ * Training is a forward pass and ONE walk back over the layers. Each layer's input is taken from
+ * the forward pass (an anchor) or rebuilt from its output; then the layer is described again on an
+ * alias of that input, and differentiated. The alias matters: without it the simplifications that
+ * make inverse + forward cheap would bypass the value whose gradient is wanted. After the last
+ * layer the graph is rebuilt without aliases, and the coupling network that inverse and forward
+ * share becomes one.
  *
  * The policy decides, per coupling: STORE describes it in the forward pass's epoch, so that its
- * activations are the forward's, kept; RECOMPUTE anchors its input and runs its network again; INVERT
- * keeps nothing. Layers between couplings rebuild their input where their inverse is exact. */
+ * activations are the forward's, kept; RECOMPUTE anchors its input and runs its network again;
+ * INVERT keeps nothing. Layers between couplings rebuild their input where their inverse is exact.
+ */
 #include <math.h>
 #include <stdlib.h>
 #include "flow.h"
@@ -16,7 +18,8 @@
 
 #define FORWARD_EPOCH 1u
 
-static glow_status name_port(struct program_graph *p, const char ***list, int *n, const char *prefix, const char *name)
+static glow_status name_port(struct program_graph *p, const char ***list, int *n,
+                             const char *prefix, const char *name)
 {
     const char **fresh = realloc(*list, (size_t)(*n + 1) * sizeof *fresh);
     if (fresh) *list = fresh;
@@ -26,7 +29,8 @@ static glow_status name_port(struct program_graph *p, const char ***list, int *n
     return GLOW_OK;
 }
 
-value_id program_graph_input(struct program_graph *p, const char *prefix, const char *name, const struct glow_type *t)
+value_id program_graph_input(struct program_graph *p, const char *prefix, const char *name,
+                             const struct glow_type *t)
 {
     int slot = p->n_inputs;
     if (name_port(p, &p->inputs, &p->n_inputs, prefix, name) != GLOW_OK) {
@@ -36,7 +40,8 @@ value_id program_graph_input(struct program_graph *p, const char *prefix, const 
     return graph_input(p->g, slot, t);
 }
 
-glow_status program_graph_output(struct program_graph *p, const char *prefix, const char *name, value_id v)
+glow_status program_graph_output(struct program_graph *p, const char *prefix, const char *name,
+                                 value_id v)
 {
     int slot = p->n_outputs;
     if (v == 0 || v == GRAPH_ERROR) return p->g->status;
@@ -56,7 +61,8 @@ static value_id loss_of(struct trace *t, value_id loglik)
     struct graph *g = t->g;
     value_id scaled = graph_binary(g, OP_MUL, loglik, graph_constant(g, -bits(t->model)));
     value_id total = graph_binary(g, OP_ADD, scaled, trace_sum(t, GLOW_PENALTY));
-    return graph_binary(g, OP_MUL, graph_sum(g, total, 1, true), graph_constant(g, 1 / (double)g->batch));
+    return graph_binary(g, OP_MUL, graph_sum(g, total, 1, true),
+                        graph_constant(g, 1 / (double)g->batch));
 }
 
 /* d loss / d term: the same number for every term of the likelihood. */
@@ -83,10 +89,10 @@ static glow_status bind_objective(struct program_graph *p, struct trace *t, bool
 
 struct walk {
     struct program_graph *p;
-    struct trace *forward;              /* the finished forward pass */
-    value_id *input_of;                 /* per layer: its input in the forward pass */
-    enum memory_policy *policy;         /* per layer */
-    int lowest;                         /* the lowest layer that has trained parameters */
+    struct trace *forward;      /* the finished forward pass */
+    value_id *input_of;         /* per layer: its input in the forward pass */
+    enum memory_policy *policy; /* per layer */
+    int lowest;                 /* the lowest layer that has trained parameters */
 };
 
 static int lowest_trained(const struct model *m)
@@ -114,8 +120,10 @@ static void choose_policies(struct walk *w, const struct program_options *o, con
     int64_t left = o->memory_budget;
     for (int i = m->n_layers - 1; i >= w->lowest; i--) {
         const struct layer *l = &m->layers[i];
-        const struct glow_layer *d = l->self ? (const struct glow_layer *)l->self->info->desc : NULL;
-        bool exact = !d || ((d->restore || d->inverse) && l->traits.left == GLOW_INV_EXACT) || d->restore;
+        const struct glow_layer *d =
+            l->self ? (const struct glow_layer *)l->self->info->desc : NULL;
+        bool exact =
+            !d || ((d->restore || d->inverse) && l->traits.left == GLOW_INV_EXACT) || d->restore;
         enum memory_policy policy = MEMORY_INVERT;
         if (l->coupling) {
             policy = o->memory == MEMORY_AUTO ? MEMORY_RECOMPUTE : o->memory;
@@ -145,9 +153,10 @@ static glow_status find_input(struct walk *w, struct trace *back, int i, value_i
     return GLOW_OK;
 }
 
-/* Describes layer i again on an alias of x and differentiates it: dy becomes dx, parameter gradients are
- * bound. */
-static glow_status differentiate(struct walk *w, struct trace *back, int i, value_id x, value_id *dy)
+/* Describes layer i again on an alias of x and differentiates it: dy becomes dx, parameter
+ * gradients are bound. */
+static glow_status differentiate(struct walk *w, struct trace *back, int i, value_id x,
+                                 value_id *dy)
 {
     struct graph *g = w->p->g;
     const struct layer *l = &g->model->layers[i];
@@ -175,28 +184,33 @@ static glow_status differentiate(struct walk *w, struct trace *back, int i, valu
     wrt[n_wrt++] = alias;
     for (int k = 0; k < l->n_params; k++) {
         int index = l->first_param + k;
-        wrt[n_wrt++] = g->model->params[index].flags & GLOW_PARAM_FROZEN ? 0 : graph_param(g, index);
+        wrt[n_wrt++] =
+            g->model->params[index].flags & GLOW_PARAM_FROZEN ? 0 : graph_param(g, index);
     }
     TRY_OUT(graph_gradient(g, n_y, y, seed, n_wrt, wrt, gradient));
     for (int k = 0; k < l->n_params; k++)
-        if (gradient[1 + k]) TRY_OUT(graph_bind(g, BIND_GRADIENT, l->first_param + k, gradient[1 + k]));
+        if (gradient[1 + k])
+            TRY_OUT(graph_bind(g, BIND_GRADIENT, l->first_param + k, gradient[1 + k]));
     *dy = gradient[0];
 out:
     free(y);
     return status;
 }
 
-/* max |rebuilt - original| / max |original| at the lowest layer: what inversion has lost on the way. */
+/* max |rebuilt - original| / max |original| at the lowest layer: what inversion has lost on the
+ * way. */
 static glow_status bind_inversion_error(struct walk *w, value_id rebuilt)
 {
     struct graph *g = w->p->g;
     value_id x = w->input_of[w->lowest];
     const struct glow_type t = graph_value(g, x)->type;
     int64_t axes = ((int64_t)2 << t.rank) - 1;
-    value_id d = graph_unary(g, OP_ABS, graph_binary(g, OP_SUB, rebuilt, x)), size = graph_unary(g, OP_ABS, x);
+    value_id d = graph_unary(g, OP_ABS, graph_binary(g, OP_SUB, rebuilt, x)),
+             size = graph_unary(g, OP_ABS, x);
     d = graph_op(g, OP_REDUCE_MAX, 1, &d, 1, &axes);
     size = graph_op(g, OP_REDUCE_MAX, 1, &size, 1, &axes);
-    value_id error = graph_binary(g, OP_DIV, d, graph_binary(g, OP_ADD, size, graph_constant(g, 1e-30)));
+    value_id error =
+        graph_binary(g, OP_DIV, d, graph_binary(g, OP_ADD, size, graph_constant(g, 1e-30)));
     return program_graph_output(w->p, "", "inversion_error", graph_reshape(g, error, 0, NULL));
 }
 
@@ -228,7 +242,8 @@ static glow_status walk_back(struct walk *w, const struct program_options *o)
         y = x;
     }
     g->epoch = ++epoch;
-    status = o->memory == MEMORY_INVERT && w->lowest < m->n_layers ? bind_inversion_error(w, y) : GLOW_OK;
+    status = o->memory == MEMORY_INVERT && w->lowest < m->n_layers ? bind_inversion_error(w, y)
+                                                                   : GLOW_OK;
 out:
     back.keeps = NULL;
     trace_close(&back);
@@ -286,12 +301,16 @@ static glow_status describe_inverse(struct program_graph *p, const struct progra
     glow_status status;
     TRY(trace_open(&t, p->g, o->kind == PROGRAM_DECODE ? TRACE_DECODE : TRACE_SAMPLE));
     for (int k = 0; k < m->n_latents; k++) {
-        if (o->kind == PROGRAM_DECODE) t.given[k] = program_graph_input(p, "latent:", m->latents[k].name, &m->latents[k].type);
-        else t.temperatures[k] = program_graph_input(p, "temperature:", m->latents[k].name, &scalar);
+        if (o->kind == PROGRAM_DECODE)
+            t.given[k] = program_graph_input(p, "latent:", m->latents[k].name, &m->latents[k].type);
+        else
+            t.temperatures[k] = program_graph_input(p, "temperature:", m->latents[k].name, &scalar);
     }
     for (int i = m->n_layers - 1; i >= 0; i--) TRY_OUT(trace_layer(&t, i, true));
     TRY_OUT(program_graph_output(p, "", "x", t.x));
-    if (o->kind == PROGRAM_DECODE) TRY_OUT(program_graph_output(p, "", "logdet", trace_sum(&t, GLOW_LOGDET | GLOW_LOGDET_EST)));
+    if (o->kind == PROGRAM_DECODE)
+        TRY_OUT(
+            program_graph_output(p, "", "logdet", trace_sum(&t, GLOW_LOGDET | GLOW_LOGDET_EST)));
     status = p->g->status;
 out:
     trace_close(&t);
@@ -300,13 +319,18 @@ out:
 
 glow_status walk_describe(struct program_graph *p, struct model *m, const struct program_options *o)
 {
-    static const uint32_t phase[] = { [PROGRAM_INIT] = GLOW_PHASE_INIT, [PROGRAM_TRAIN] = GLOW_PHASE_TRAIN,
-                                      [PROGRAM_EVAL] = 0, [PROGRAM_ENCODE] = 0, [PROGRAM_DECODE] = 0,
+    static const uint32_t phase[] = { [PROGRAM_INIT] = GLOW_PHASE_INIT,
+                                      [PROGRAM_TRAIN] = GLOW_PHASE_TRAIN,
+                                      [PROGRAM_EVAL] = 0,
+                                      [PROGRAM_ENCODE] = 0,
+                                      [PROGRAM_DECODE] = 0,
                                       [PROGRAM_SAMPLE] = GLOW_PHASE_SAMPLE };
     struct graph *simple;
     TRY(graph_new(&p->g, m, m->backend, m->real, o->batch, phase[o->kind]));
-    if (o->kind == PROGRAM_DECODE || o->kind == PROGRAM_SAMPLE) TRY(describe_inverse(p, o));
-    else TRY(describe_forward(p, o));
+    if (o->kind == PROGRAM_DECODE || o->kind == PROGRAM_SAMPLE)
+        TRY(describe_inverse(p, o));
+    else
+        TRY(describe_forward(p, o));
     TRY(graph_rebuild(p->g, &simple));
     graph_free(p->g);
     p->g = simple;
