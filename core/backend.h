@@ -89,6 +89,8 @@ struct backend {
     /* Elements of hidden buffer i (0..n-2) of a CHAIN: x is its input, stage widths are in
      * w[i].dim[1]. */
     int64_t (*chain_hidden)(const struct step *, int i);
+    /* How the weights of a stage of a CHAIN are best kept (the same step). NULL: in C order. */
+    void (*chain_packing)(const struct step *, int stage, struct packing *);
     /* Runs steps in order; stops at the first that fails. */
     glow_status (*run)(struct engine *, const struct step *, int64_t n, struct run *);
 

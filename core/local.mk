@@ -49,6 +49,8 @@ noinst_LTLIBRARIES += %D%/libcore.la
 	%D%/options.h \
 	%D%/options_records.c \
 	%D%/philox.h \
+	%D%/packing.c \
+	%D%/packing.h \
 	%D%/picture.c \
 	%D%/picture.h \
 	%D%/plan.c \

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct packing;
 enum dtype { DT_NONE = 0, DT_F32 = 1, DT_F64 = 2 };
 #define MAX_DIMS 9 /* the batch axis and GLOW_MAX_RANK */
 
@@ -12,7 +13,8 @@ struct tensor {
     void *data;          /* NULL: an absent input or an unwanted output */
     int32_t dtype, rank; /* rank counts the batch axis: 1..9 */
     int64_t dim[MAX_DIMS];
-    int64_t stride[MAX_DIMS]; /* in elements; 0 along a stretched axis */
+    int64_t stride[MAX_DIMS];      /* in elements; 0 along a stretched axis */
+    const struct packing *packing; /* weights of a chain kept in panels; NULL: strides hold */
 };
 
 static inline size_t dtype_size(int32_t dtype) { return dtype == DT_F64 ? 8 : 4; }
