@@ -41,6 +41,8 @@ noinst_LTLIBRARIES += %D%/libcore.la
 	%D%/literal.h \
 	%D%/model.c \
 	%D%/model.h \
+	%D%/model_params.c \
+	%D%/model_private.h \
 	%D%/npy.c \
 	%D%/npy.h \
 	%D%/ops.def \

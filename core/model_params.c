@@ -1,0 +1,169 @@
+/* model_params.c - parameters of a model: declared at first mention while the flow is traced, then
+ * laid out one behind the other. Weights, gradients, moments and averages are arenas of that one
+ * layout, so that an optimizer runs over whole sections. */
+#include <stdlib.h>
+#include <string.h>
+#include "graph.h"
+#include "model_private.h"
+#include "philox.h"
+
+void *model_grow(void *array, int *cap, int need, size_t size)
+{
+    if (need <= *cap) return array;
+    int fresh = *cap ? 2 * *cap : 16;
+    void *p = realloc(array, (size_t)fresh * size);
+    if (p)
+        *cap = fresh;
+    else
+        fail_memory((size_t)fresh * size, "model");
+    return p;
+}
+
+int model_find_param(const struct model *m, const char *name)
+{
+    for (int i = 0; i < m->n_params; i++)
+        if (!strcmp(m->params[i].name, name)) return i;
+    return -1;
+}
+
+static bool good_param(const struct glow_param *p)
+{
+    return p->size >= sizeof *p && p->name && p->init <= GLOW_INIT_FILL &&
+           (p->init != GLOW_INIT_FILL || p->fill) && p->type.rank >= 0 &&
+           p->type.rank <= GLOW_MAX_RANK && !p->type.batched;
+}
+
+int model_param(struct model *m, const struct instance *who, const struct glow_param *p)
+{
+    char a[96], b[96];
+    if (!good_param(p)) {
+        fail(GLOW_EINVAL,
+             "%s: a parameter request that is malformed (size, name, init, fill or type)",
+             who->path);
+        return -1;
+    }
+    struct glow_type type = p->type;
+    type.dtype = GLOW_REAL;
+    for (int i = 0; i < type.rank; i++)
+        if (type.dim[i] < 1) {
+            fail(GLOW_EINVAL, "%s.%s: an empty shape %s", who->path, p->name,
+                 type_text(&type, a, sizeof a));
+            return -1;
+        }
+    for (int i = m->n_params - 1; i >= 0; i--) {
+        struct param *q = &m->params[i];
+        if (q->owner != who || strcmp(q->spec.name, p->name)) continue;
+        if (type_equal(&q->type, &type)) return i;
+        fail(GLOW_EINVAL, "%s: the parameter is %s, asked for as %s", q->name,
+             type_text(&q->type, a, sizeof a), type_text(&type, b, sizeof b));
+        return -1;
+    }
+    if (m->sealed) {
+        fail(GLOW_EINVAL, "%s.%s: forward never mentions this parameter", who->path, p->name);
+        return -1;
+    }
+    struct param *fresh = model_grow(m->params, &m->cap_params, m->n_params + 1, sizeof *fresh);
+    if (!fresh) return -1;
+    m->params = fresh;
+    struct param q = {
+        .owner = who, .type = type, .flags = p->flags, .spec = *p, .count = type_count(&type)
+    };
+    q.name = bump_print(&m->memory, "%s.%s", who->path, p->name);
+    q.spec.name = bump_print(&m->memory, "%s", p->name);
+    q.group = p->group ? bump_print(&m->memory, "%s", p->group) : "";
+    q.spec.group = q.group;
+    if (!q.name || !q.spec.name || !q.group) {
+        fail_memory(64, "model");
+        return -1;
+    }
+    m->params[m->n_params] = q;
+    return m->n_params++;
+}
+
+/* L2 applies to the first section of an arena, training to the first two, nothing to the third. */
+static int section(const struct param *p)
+{
+    if (p->flags & GLOW_PARAM_FROZEN) return 2;
+    return strcmp(p->group, "weight") || (p->flags & GLOW_PARAM_NO_L2) ? 1 : 0;
+}
+
+void model_lay_out(struct model *m)
+{
+    for (int s = 0; s < 3; s++) {
+        m->section[s] = m->n_elements;
+        for (int i = 0; i < m->n_params; i++) {
+            struct param *p = &m->params[i];
+            if (section(p) != s) continue;
+            p->offset = m->n_elements;
+            m->n_elements += (p->count + 15) / 16 * 16;
+            if (s < 2) m->n_trained += p->count;
+        }
+    }
+    m->section[3] = m->n_elements;
+    if (!m->n_elements) m->n_elements = 16;
+    m->sealed = true;
+}
+
+glow_status model_arena(struct model *m, void **p, const char *owner)
+{
+    if (*p) return GLOW_OK;
+    return m->backend->alloc(m->engine, (size_t)m->n_elements * dtype_size(m->real), owner, p);
+}
+
+glow_status model_training_arenas(struct model *m, int moments, bool average)
+{
+    TRY(model_arena(m, &m->gradients, "gradients"));
+    if (moments > 0) TRY(model_arena(m, &m->moment1, "first moments"));
+    if (moments > 1) TRY(model_arena(m, &m->moment2, "second moments"));
+    if (average && !m->average) {
+        TRY(model_arena(m, &m->average, "moving average"));
+        memcpy(m->average, m->weights, (size_t)m->n_elements * dtype_size(m->real));
+    }
+    return GLOW_OK;
+}
+
+void model_get(const struct model *m, const void *from, int index, double *out)
+{
+    const struct param *p = &m->params[index];
+    for (int64_t i = 0; i < p->count; i++)
+        out[i] = m->real == DT_F64 ? ((const double *)from)[p->offset + i]
+                                   : (double)((const float *)from)[p->offset + i];
+}
+
+void model_set(struct model *m, void *to, int index, const double *in)
+{
+    const struct param *p = &m->params[index];
+    for (int64_t i = 0; i < p->count; i++) {
+        if (m->real == DT_F64)
+            ((double *)to)[p->offset + i] = in[i];
+        else
+            ((float *)to)[p->offset + i] = (float)in[i];
+    }
+}
+
+glow_status model_draw_param(struct model *m, int index)
+{
+    const struct param *p = &m->params[index];
+    const struct glow_param *s = &p->spec;
+    const struct glow_host *host = p->owner->self.host;
+    if (s->init == GLOW_INIT_ZERO) return GLOW_OK; /* arenas start zeroed */
+    double *x = calloc((size_t)p->count, sizeof *x);
+    if (!x) return fail_memory((size_t)p->count * sizeof *x, p->name);
+    switch (s->init) {
+    case GLOW_INIT_CONSTANT:
+        for (int64_t i = 0; i < p->count; i++) x[i] = s->a;
+        break;
+    case GLOW_INIT_NORMAL:
+        host->random(p->owner->seed, hash_string(s->name), GLOW_GAUSS, x, p->count);
+        for (int64_t i = 0; i < p->count; i++) x[i] = s->a + s->b * x[i];
+        break;
+    case GLOW_INIT_UNIFORM:
+        host->random(p->owner->seed, hash_string(s->name), GLOW_UNIFORM, x, p->count);
+        for (int64_t i = 0; i < p->count; i++) x[i] = s->a + (s->b - s->a) * x[i];
+        break;
+    default: s->fill(&p->owner->self, s, p->owner->seed, x, p->count);
+    }
+    model_set(m, m->weights, index, x);
+    free(x);
+    return p->owner->status;
+}

@@ -1,0 +1,12 @@
+/* model_private.h - what model.c and model_params.c share. */
+#ifndef CORE_MODEL_PRIVATE_H
+#define CORE_MODEL_PRIVATE_H
+#include "model.h"
+
+/* The array with room for `need` elements, or NULL after fail. */
+void *model_grow(void *array, int *cap, int need, size_t size);
+/* Gives every parameter its place in the arenas; none can be declared any more. */
+void model_lay_out(struct model *);
+/* Allocates an arena unless it is there. */
+glow_status model_arena(struct model *, void **, const char *owner);
+#endif
