@@ -76,7 +76,7 @@ static void run_tile(const struct chain_forward *f, const struct work *w, int64_
 static struct chain_output output_of(const struct chain_forward *f)
 {
     const struct chain_stage *s = &f->chain->stage[chain_last(f->chain, f->segment)];
-    return (struct chain_output){ f->out[f->segment], s->out, s->bias, s->act, f->halos };
+    return (struct chain_output){ f->out[f->segment], s->out, s->scale, s->bias, s->act, f->halos };
 }
 
 static void forward_unit(void *arg, int64_t unit, int worker)
@@ -112,7 +112,7 @@ static struct between carve_all(struct chain_forward *f, struct chain *c, const 
                                 struct carve *room, int threads)
 {
     struct between b = { { NULL } };
-    NAME(chain_carve_weights)(c, room, 1, 0);
+    NAME(chain_carve_weights)(c, room, 1);
     NAME(chain_carve_forward)(f, c, room, threads);
     for (int i = 0; i < c->n_segments - 1; i++) {
         const int last = chain_last(c, i);

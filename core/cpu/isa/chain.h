@@ -17,6 +17,7 @@
  * threads. */
 #ifndef CORE_CPU_ISA_CHAIN_H
 #define CORE_CPU_ISA_CHAIN_H
+#include "../../packing.h"
 #include "kernels.h"
 #include "im2col.h"
 
@@ -27,26 +28,25 @@ enum { STAGE_POINT, STAGE_GATHER, STAGE_SCATTER };
 struct chain_stage {
     const struct tensor *w, *b, *logs; /* b and logs are NULL where absent */
     int64_t in, out, kh, kw, taps;
-    int64_t w_stride; /* from one output's weights to the next's */
     int edge, act, kind;
     double logscale;
-    int64_t rows, depth; /* as a matrix, see above; depth counts the edge channel of GATHER */
+    int64_t rows, depth;    /* as a matrix, see above; depth counts the edge channel of GATHER */
+    struct packing packing; /* of that matrix: as the weights are kept, or packed for this run */
 
-    /* Made anew for each run. scale = exp(logscale logs), bias = b scale, both (out). */
+    /* y = act(scale (W x) + bias): scale = exp(logscale logs), bias = b scale, both (out), NULL
+     * where they are 1 and 0. Nothing is folded into the weights themselves. */
     real *scale, *bias;
-    real *forward; /* W scale, panels */
-    int64_t forward_panel;
-    real *backward;    /* its transpose without the edge channel, in blocks */
-    real *edge_weight; /* (out, taps) of the edge channel, SCATTER only */
+    const real *weights;     /* panels */
+    const real *edge_weight; /* (out, taps) of the edge channel, SCATTER only */
 
-    /* Sums over the pixels of one unit; those of the others follow at chain.gradient_size. */
-    real *dw; /* panels (rows, depth) or, where dw_turned, (depth, rows) */
-    int dw_turned;
-    real *dw_plain; /* room to turn it back */
-    int64_t dw_panel;
+    /* Sums over the pixels of one unit. Those of dw in the others lie in chain.gradients, from
+     * dw_offset on; those of db and dedge follow at chain.totals_size. */
+    real *dw; /* panels */
+    int64_t dw_offset;
     real *db;    /* (out, LANES) */
     real *dedge; /* (out, taps, LANES) */
-    int want_dw, want_db;
+    real *dot;   /* (out or (out,tap)): W dW summed over the other axis */
+    int want_dw, want_db, want_dlogs;
 };
 
 struct chain {
@@ -56,10 +56,8 @@ struct chain {
     int n_stages, n_segments;
     int first[CHAIN_STAGES + 1]; /* first stage of each segment */
     struct chain_stage stage[CHAIN_STAGES];
-    int64_t gradient_size, gradient_units;
-    real *gradients; /* of the first unit */
-    int64_t row_size;
-    real *rows; /* one output's gradients, for each worker */
+    int64_t units, gradient_size, totals_size;
+    real *gradients; /* of weights, of the units but the first */
 };
 
 /* Begins a chain on images like x (N,C,H,W); trailing axes beyond or short of H and W are folded.
@@ -102,13 +100,14 @@ ALWAYS_INLINE struct planes planes_dense(const struct chain *c, real *data, int6
  * (`direction` -1; 1 for the edge channel). */
 ALWAYS_INLINE struct window operand_window(const struct chain_stage *s)
 {
-    if (s->kind == STAGE_GATHER) return (struct window){ s->in, s->kh, s->kw, 1, s->edge };
-    return (struct window){ s->in, 1, 1, 1, 0 };
+    if (s->kind == STAGE_GATHER) return (struct window){ s->in, s->kh, s->kw, 1, s->edge, NULL };
+    return (struct window){ s->in, 1, 1, 1, 0, NULL };
 }
 ALWAYS_INLINE struct window result_window(const struct chain_stage *s, int direction)
 {
-    if (s->kind == STAGE_SCATTER) return (struct window){ s->out, s->kh, s->kw, direction, 0 };
-    return (struct window){ s->out, 1, 1, direction, 0 };
+    if (s->kind == STAGE_SCATTER)
+        return (struct window){ s->out, s->kh, s->kw, direction, 0, NULL };
+    return (struct window){ s->out, 1, 1, direction, 0, NULL };
 }
 
 /* The tiles of a segment dealt out to units. */
@@ -127,14 +126,20 @@ struct chain_units NAME(chain_units)(const struct chain *, int64_t reach, int64_
 
 /* ---- chain_weights.c */
 
-/* Room for what a run makes of the weights; which of forward and backward. */
-void NAME(chain_carve_weights)(struct chain *, struct carve *, int forward, int backward);
+/* Room for scales, and for weights that are not kept packed, unless only their gradient is wanted.
+ */
+void NAME(chain_carve_weights)(struct chain *, struct carve *, int needed);
 void NAME(chain_pack)(struct chain *, struct pool *);
-/* Room for gradients of the stages that want them. */
-void NAME(chain_carve_gradients)(struct chain *, struct carve *, int64_t units, int threads);
-/* Adds up the units and writes dw, db and dlogs of each stage, out[3 stage ..]; data NULL:
- * unwanted. */
-void NAME(chain_unpack)(struct chain *, struct pool *, const struct tensor *out);
+/* Room for gradients of the stages that want them; out[3 stage ..] are dw, db and dlogs of each
+ * stage, data NULL: unwanted. A packed dw takes the first unit's gradient. */
+void NAME(chain_carve_gradients)(struct chain *, struct carve *, int64_t units,
+                                 const struct tensor *out);
+/* Adds up the units and writes dw, db and dlogs. */
+void NAME(chain_gather)(struct chain *, struct pool *, const struct tensor *out);
+ALWAYS_INLINE real *chain_dw_of(const struct chain *c, const struct chain_stage *s, int64_t unit)
+{
+    return unit == 0 ? s->dw : c->gradients + (unit - 1) * c->gradient_size + s->dw_offset;
+}
 
 /* ---- chain_scatter.c */
 
@@ -142,7 +147,7 @@ void NAME(chain_unpack)(struct chain *, struct pool *, const struct tensor *out)
 struct chain_output {
     struct planes to;
     int64_t channels;
-    const real *bias; /* (channels) or NULL */
+    const real *scale, *bias; /* (channels) or NULL */
     int act;
     real *halos; /* (units, 2, channels, reach), NULL where there is one unit */
 };
@@ -172,8 +177,8 @@ void NAME(chain_run_stage)(const struct chain_stage *, const struct tile *, cons
  * of channel 0, `spare` has room for (rows, p). */
 void NAME(chain_run_last)(const struct chain_stage *, const struct tile *, const real *operand,
                           real *spare, real *sums, int64_t pitch);
-/* The gradient of a stage's operand from that of its result: of the activations `hidden` of stage
- * `before`, whose bias gradient db (out, LANES) grows, NULL: unwanted. */
+/* The gradient of a stage's operand from that of its result: through the activations `hidden` and
+ * the scale of stage `before`, whose bias gradient db (out, LANES) grows, NULL: unwanted. */
 void NAME(chain_pull_back)(const struct chain_stage *, const struct tile *, const real *d, real *to,
                            const struct chain_stage *before, const real *hidden, real *db);
 /* The same of a segment's first stage. */
@@ -221,8 +226,8 @@ struct chain_backward {
     size_t work_size;
     int segment, want_dx;
 };
-/* hidden, want_dw, want_db, want_dx are set; carves everything. */
+/* hidden, want_dw, want_db, want_dlogs, want_dx are set; carves everything. */
 void NAME(chain_carve_backward)(struct chain_backward *, struct chain *, struct carve *,
-                                int threads);
+                                const struct tensor *out, int threads);
 void NAME(chain_run_backward)(struct chain_backward *, const struct tensor *out);
 #endif

@@ -32,7 +32,6 @@ struct chain_stage *NAME(chain_add)(struct chain *c, const struct tensor *w, int
     s->kw = kw;
     s->taps = kh * kw;
     s->edge = edge;
-    s->w_stride = w->stride[1];
     return s;
 }
 
@@ -56,6 +55,16 @@ static void cut_segments(struct chain *c)
     c->first[c->n_segments] = c->n_stages;
 }
 
+/* Which operand of dW is transposed, and with it the matrix that weights are kept as: the one that
+ * costs less, the transposition itself and the columns of the last vector that are computed for
+ * nothing taken together. */
+static int is_turned(const struct chain_stage *s)
+{
+    const int64_t plain = s->rows * divide_up(s->depth, LANES) + s->depth / 2;
+    const int64_t turned = s->depth * divide_up(s->rows, LANES) + s->rows / 2;
+    return turned < plain;
+}
+
 void NAME(chain_end)(struct chain *c)
 {
     int64_t largest = 1;
@@ -65,6 +74,14 @@ void NAME(chain_end)(struct chain *c)
         s->rows = s->kind == STAGE_SCATTER ? s->out * s->taps : s->out;
         s->depth = s->kind == STAGE_GATHER ? (s->in + s->edge) * s->taps : s->in;
         largest = max_int(largest, max_int(s->rows, s->depth));
+        s->packing = (struct packing){ .out = s->out,
+                                       .in = s->in,
+                                       .taps = s->taps,
+                                       .edge = s->edge,
+                                       .scatter = s->kind == STAGE_SCATTER,
+                                       .turned = is_turned(s),
+                                       .panel = PANEL };
+        packing_complete(&s->packing);
     }
     c->tile = TILE_MAX;
     while (c->tile > PANEL &&
@@ -107,4 +124,11 @@ int64_t NAME(chain_hidden)(const struct step *step, int i)
     NAME(chain_of_step)(&c, step);
     const int64_t width = c.stage[i].out;
     return chain_is_planar(&c, i) ? c.pixels * width : c.tiles * chain_tile_size(&c, width);
+}
+
+void NAME(chain_packing)(const struct step *step, int stage, struct packing *packing)
+{
+    struct chain c;
+    NAME(chain_of_step)(&c, step);
+    *packing = c.stage[stage].packing;
 }

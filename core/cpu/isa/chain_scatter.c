@@ -79,8 +79,8 @@ void NAME(chain_finish_unit)(const struct chain *c, const struct chain_units *u,
             real *to = o->to.data + image * o->to.batch_stride + ch * o->to.channel_stride +
                        (at - image * c->plane);
             const real *from = sums + ch * u->pitch + (at - first);
-            const real bias = o->bias ? o->bias[ch] : 0;
-            INDEPENDENT for (int64_t i = 0; i < stop - at; i++) to[i] = from[i] + bias;
+            const real scale = o->scale ? o->scale[ch] : 1, bias = o->bias ? o->bias[ch] : 0;
+            INDEPENDENT for (int64_t i = 0; i < stop - at; i++) to[i] = from[i] * scale + bias;
             if (!late && o->act) NAME(chain_activate)(to, stop - at, o->act);
         }
         at = stop;
@@ -98,7 +98,8 @@ static void add_halo(const struct chain *c, const struct chain_output *o, int64_
         real *to = o->to.data + image * o->to.batch_stride + ch * o->to.channel_stride +
                    (start - image * c->plane);
         const real *from = sums + ch * n + (start - first);
-        for (int64_t i = 0; i < end - start; i++) to[i] += from[i];
+        const real scale = o->scale ? o->scale[ch] : 1;
+        for (int64_t i = 0; i < end - start; i++) to[i] += from[i] * scale;
     }
 }
 

@@ -24,8 +24,9 @@ static struct product forward_product(const struct chain_stage *s, const struct 
         .rows = s->rows,
         .columns = t->count,
         .depth = s->depth,
-        .a = s->forward,
-        .a_panel = s->forward_panel,
+        .a = s->weights,
+        .a_panel = s->packing.panel_stride,
+        .a_turned = s->packing.turned,
         .b = operand,
         .b_stride = PANEL,
         .b_panel = s->depth * PANEL,
@@ -44,7 +45,9 @@ static struct product backward_product(const struct chain_stage *s, const struct
         .rows = rows,
         .columns = t->count,
         .depth = s->rows,
-        .a = s->backward,
+        .a = s->weights,
+        .a_panel = s->packing.panel_stride,
+        .a_turned = !s->packing.turned,
         .b = d,
         .b_stride = PANEL,
         .b_panel = s->rows * PANEL,
@@ -64,6 +67,7 @@ void NAME(chain_run_stage)(const struct chain_stage *s, const struct tile *t, co
                            real *to)
 {
     struct product p = forward_product(s, t, operand, to);
+    p.scale = s->scale;
     p.bias = s->bias;
     p.relu = s->act == GLOW_ACT_RELU;
     NAME(product)(&p);
@@ -95,14 +99,17 @@ void NAME(chain_pull_back)(const struct chain_stage *s, const struct tile *t, co
     struct product p = backward_product(s, t, d, to);
     if (before->act <= GLOW_ACT_RELU) {
         p.mask = before->act == GLOW_ACT_RELU ? hidden : NULL;
+        p.scale = before->scale;
         p.sums = db;
         NAME(product)(&p);
         return;
     }
     NAME(product)(&p);
     for (int64_t at = 0, row = 0; at < t->count; at += PANEL)
-        for (int64_t r = 0; r < s->in; r++, row += PANEL)
+        for (int64_t r = 0; r < s->in; r++, row += PANEL) {
             NAME(chain_activate_vjp)(to + row, hidden + row, used(t, at), before->act);
+            for (int64_t i = 0; i < PANEL && before->scale; i++) to[row + i] *= before->scale[r];
+        }
     if (db) NAME(chain_totals)(t, to, s->in, 1, db, s->in);
 }
 
@@ -110,7 +117,7 @@ void NAME(chain_pull_first)(const struct chain_stage *s, const struct tile *t, c
                             real *spare, real *sums, int64_t pitch)
 {
     const int scatters = s->kind == STAGE_GATHER;
-    const struct window look = { s->in, s->kh, s->kw, 1, 0 };
+    const struct window look = { s->in, s->kh, s->kw, 1, 0, NULL };
     struct product p = backward_product(s, t, d, spare);
     if (!scatters) {
         p.c = sums;
@@ -136,9 +143,9 @@ void NAME(chain_dw)(const struct chain *c, const struct chain_stage *s, const st
                     const real *d, const real *hidden, real *turned, real *dw, int add,
                     const real *ahead)
 {
-    const int64_t rows = s->dw_turned ? s->depth : s->rows;
-    const int64_t columns = s->dw_turned ? s->rows : s->depth;
-    const real *left = s->dw_turned ? hidden : d, *right = s->dw_turned ? d : hidden;
+    const int turn = s->packing.turned;
+    const int64_t rows = turn ? s->depth : s->rows, columns = turn ? s->rows : s->depth;
+    const real *left = turn ? hidden : d, *right = turn ? d : hidden;
     const struct product p = {
         .rows = rows,
         .columns = columns,
@@ -150,7 +157,7 @@ void NAME(chain_dw)(const struct chain *c, const struct chain_stage *s, const st
         .b_panel = c->tile * PANEL,
         .c = dw,
         .c_stride = PANEL,
-        .c_panel = rows * PANEL,
+        .c_panel = s->packing.panel_stride,
         .add = add,
         .ahead = ahead,
         .ahead_bytes = (int64_t)sizeof(real) * chain_tile_size(c, s->in),

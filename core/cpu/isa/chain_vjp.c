@@ -28,7 +28,7 @@ static struct work carve_work(const struct chain_backward *b, struct carve *room
     for (int i = 0; i < c->n_stages; i++) {
         const struct chain_stage *s = &c->stage[i];
         d = max_int(d, chain_tile_size(c, max_int(s->rows, s->depth)));
-        turned = max_int(turned, panels_count(c->tile, s->dw_turned ? s->rows : s->depth));
+        turned = max_int(turned, panels_count(c->tile, s->packing.turned ? s->rows : s->depth));
     }
     w.input = CARVE(room, real, input);
     w.d[0] = CARVE(room, real, d);
@@ -50,7 +50,7 @@ static int computes_again(const struct chain_backward *b, int segment)
 }
 
 void NAME(chain_carve_backward)(struct chain_backward *b, struct chain *c, struct carve *room,
-                                int threads)
+                                const struct tensor *out, int threads)
 {
     const int n = c->n_segments;
     int64_t reach = 0, halos = 0, again = c->stage[c->n_stages - 1].act != 0;
@@ -65,8 +65,8 @@ void NAME(chain_carve_backward)(struct chain_backward *b, struct chain *c, struc
         halos = max_int(halos, chain_halo_size(&b->units, c->stage[c->first[i]].in));
     b->halos = CARVE(room, real, halos);
 
-    NAME(chain_carve_weights)(c, room, (int)again, b->want_dx || c->n_stages > 1);
-    NAME(chain_carve_gradients)(c, room, b->units.n, threads);
+    NAME(chain_carve_weights)(c, room, again || b->want_dx || c->n_stages > 1);
+    NAME(chain_carve_gradients)(c, room, b->units.n, out);
     if (again) NAME(chain_carve_forward)(&b->again, c, room, threads);
     for (int i = 0; i < n; i++) {
         const int last = chain_last(c, i);
@@ -108,24 +108,30 @@ static void find_hidden(const struct chain_backward *b, const struct work *w, in
 
 /* What the gradient of the segment's result is needed for beside the weights inside. */
 static void add_result_totals(const struct chain_stage *s, const struct work *w, const real *d,
-                              int64_t shift)
+                              int64_t totals)
 {
     const struct window look = result_window(s, 1);
     const int64_t taps = window_taps(&look), middle = taps / 2;
     if (s->db)
-        NAME(chain_totals)(w->tile, d + middle * PANEL, s->rows, taps, s->db + shift, s->out);
-    if (s->dedge) NAME(edge_totals)(w->tile, &look, d, s->dedge + shift);
+        NAME(chain_totals)(w->tile, d + middle * PANEL, s->rows, taps, s->db + totals, s->out);
+    if (s->dedge) NAME(edge_totals)(w->tile, &look, d, s->dedge + totals);
 }
 
-/* Gradients of unit number shift / gradient_size, whose first tile it is or not; sums points at the
- * tile's first pixel. */
-static void run_tile(const struct chain_backward *b, const struct work *w, int64_t tile,
-                     int is_first, int64_t shift, real *sums)
+/* Where a unit's gradients go. */
+struct unit {
+    int64_t number, first_tile;
+    int64_t totals; /* its distance from the first unit's */
+};
+
+/* sums points at the tile's first pixel. */
+static void run_tile(const struct chain_backward *b, const struct work *w, const struct unit *u,
+                     int64_t tile, real *sums)
 {
     const struct chain *c = b->chain;
     const int first = c->first[b->segment], last = chain_last(c, b->segment);
     const struct chain_stage *begin = &c->stage[first], *end = &c->stage[last];
-    const struct window in = operand_window(begin), out = result_window(end, -1);
+    const struct window in = operand_window(begin);
+    struct window out = result_window(end, -1);
     const real *hidden[CHAIN_STAGES];
     real *d = w->d[0], *spare = w->d[1];
 
@@ -133,18 +139,19 @@ static void run_tile(const struct chain_backward *b, const struct work *w, int64
     if (begin->want_dw || computes_again(b, b->segment))
         NAME(chain_read)(c, w->tile, &in, &b->in[b->segment], w->input);
     find_hidden(b, w, tile, hidden);
+    out.scale = end->scale;
     NAME(chain_read)(c, w->tile, &out, &b->d_out[b->segment], d);
-    add_result_totals(end, w, d, shift);
+    add_result_totals(end, w, d, u->totals);
     for (int i = last; i >= first; i--) {
         const struct chain_stage *s = &c->stage[i], *before = i > first ? s - 1 : NULL;
         const real *ahead = i > first ? kept(b, i - 1, tile + 1) : NULL;
+        const real *operand = i > first ? hidden[i - 1] : w->input;
         if (s->want_dw) NAME(chain_dw)
-        (c, s, w->tile, d, i > first ? hidden[i - 1] : w->input, w->turned, s->dw + shift,
-         !is_first, ahead);
+        (c, s, w->tile, d, operand, w->turned, chain_dw_of(c, s, u->number), tile > u->first_tile,
+         ahead);
         if (i > first) {
-            real *to = spare;
-            NAME(chain_pull_back)
-            (s, w->tile, d, to, before, hidden[i - 1], before->db ? before->db + shift : NULL);
+            real *to = spare, *db = before->db ? before->db + u->totals : NULL;
+            NAME(chain_pull_back)(s, w->tile, d, to, before, hidden[i - 1], db);
             spare = d;
             d = to;
         } else if (b->d_in[b->segment].data) {
@@ -156,17 +163,17 @@ static void run_tile(const struct chain_backward *b, const struct work *w, int64
 static struct chain_output output_of(const struct chain_backward *b)
 {
     const struct chain_stage *s = &b->chain->stage[b->chain->first[b->segment]];
-    return (struct chain_output){ b->d_in[b->segment], s->in, NULL, GLOW_ACT_NONE, b->halos };
+    return (struct chain_output){ b->d_in[b->segment], s->in, NULL, NULL, GLOW_ACT_NONE, b->halos };
 }
 
-static void clear_totals(const struct chain_backward *b, int64_t shift)
+static void clear_totals(const struct chain_backward *b, int64_t totals)
 {
     const struct chain *c = b->chain;
     for (int i = c->first[b->segment]; i < c->first[b->segment + 1]; i++) {
         const struct chain_stage *s = &c->stage[i];
         const size_t bytes = (size_t)(s->out * LANES) * sizeof(real);
-        if (s->db) memset(s->db + shift, 0, bytes);
-        if (s->dedge) memset(s->dedge + shift, 0, bytes * (size_t)s->taps);
+        if (s->db) memset(s->db + totals, 0, bytes);
+        if (s->dedge) memset(s->dedge + totals, 0, bytes * (size_t)s->taps);
     }
 }
 
@@ -179,12 +186,12 @@ static void backward_unit(void *arg, int64_t unit, int worker)
     const struct work w = carve_work(b, &room);
     const struct chain_output o = output_of(b);
     const int64_t first = unit_tile(u, unit), end = unit_tile(u, unit + 1);
-    const int64_t shift = unit * c->gradient_size;
+    const struct unit to = { unit, first, unit * c->totals_size };
 
-    clear_totals(b, shift);
+    clear_totals(b, to.totals);
     if (o.to.data) memset(w.sums, 0, (size_t)(o.channels * u->pitch) * sizeof(real));
     for (int64_t tile = first; tile < end; tile++)
-        run_tile(b, &w, tile, tile == first, shift, w.sums + u->margin + (tile - first) * c->tile);
+        run_tile(b, &w, &to, tile, w.sums + u->margin + (tile - first) * c->tile);
     if (o.to.data) NAME(chain_finish_unit)(c, u, unit, w.sums + u->margin, &o);
 }
 
@@ -271,7 +278,7 @@ void NAME(chain_run_backward)(struct chain_backward *b, const struct tensor *out
             pool_run(b->pool, c->images, planar_image, &p);
         }
     }
-    NAME(chain_unpack)(c, b->pool, out);
+    NAME(chain_gather)(c, b->pool, out);
 }
 
 /* Inputs and outputs of CHAIN_VJP, for both its scratch and its run. */
@@ -286,9 +293,9 @@ static void set_up(struct chain *c, struct chain_backward *b, const struct step 
     for (int i = 0; i < c->n_stages; i++) {
         struct chain_stage *s = &c->stage[i];
         const struct tensor *out = &step->out[1 + 3 * i];
-        const int want_dlogs = out[2].data && s->logs;
-        s->want_dw = out[0].data || want_dlogs;
-        s->want_db = out[1].data || want_dlogs;
+        s->want_dlogs = out[2].data && s->logs;
+        s->want_dw = out[0].data || s->want_dlogs;
+        s->want_db = out[1].data || s->want_dlogs;
         if (i < c->n_stages - 1) b->hidden[i] = dy[1 + i].data;
     }
 }
@@ -299,7 +306,7 @@ size_t NAME(scratch_CHAIN_VJP)(const struct step *step, int threads)
     struct chain_backward b = { 0 };
     struct carve room = { NULL, 0 };
     set_up(&c, &b, step);
-    NAME(chain_carve_backward)(&b, &c, &room, threads);
+    NAME(chain_carve_backward)(&b, &c, &room, step->out + 1, threads);
     return room.used;
 }
 
@@ -309,6 +316,6 @@ void NAME(kernel_CHAIN_VJP)(const struct step *step, struct run *run)
     struct chain_backward b = { .pool = engine_pool(run->engine) };
     struct carve room = { step->scratch, 0 };
     set_up(&c, &b, step);
-    NAME(chain_carve_backward)(&b, &c, &room, pool_threads(b.pool));
+    NAME(chain_carve_backward)(&b, &c, &room, step->out + 1, pool_threads(b.pool));
     NAME(chain_run_backward)(&b, step->out + 1);
 }

@@ -1,265 +1,279 @@
-/* chain_weights.c - weights of a chain into operands of products, and gradients back. An
- * activation-free scale per output channel is folded: W' = W e, b' = b e with e = exp(logscale
- * logs). Then dW = dW' e,  db = db' e,  dlogs_o = logscale (sum_k W'_ok dW'_ok + b'_o db'_o). */
-#include <math.h>
+/* chain_weights.c - weights of a chain as operands of products, and their gradients. Weights are
+ * kept packed (packing.h), or are packed for one run. The scale of a stage multiplies the products'
+ * results instead, y = e (W x) + b e with e = exp(logscale logs); gradients of results are
+ * multiplied by e before they go on, so that dW and db need nothing more, and
+ * dlogs_o = logscale (sum_k W_ok dW_ok + b_o db_o)  comes from weights alone. */
 #include <string.h>
 #include "chain.h"
+#include "real_math.h"
 
-#define OUTPUTS_PER_TASK 16
-#define SUM_PER_TASK     4096
+#define OUTPUTS_PER_TASK 32
+#define ROWS_PER_TASK    64
 
-/* The stage as (rows, depth), scaled. */
-static struct matrix weights_of(const struct chain_stage *s)
-{
-    struct matrix m = { s->w->data, s->rows, s->depth, 1, s->w_stride, 0, 1, s->scale };
-    if (s->kind == STAGE_SCATTER) {
-        m.group = s->taps;
-        m.row_stride = 1;
-        m.column_stride = s->taps;
-    }
-    return m;
-}
-
-/* The columns that have a gradient: not the edge channel. */
-static struct matrix weights_inside(const struct chain_stage *s)
-{
-    struct matrix m = weights_of(s);
-    if (s->kind == STAGE_GATHER) m.columns = s->in * s->taps;
-    return m;
-}
-
+static int is_packed(const struct chain_stage *s) { return s->w->packing != NULL; }
 static int has_edge_weight(const struct chain_stage *s)
 {
     return s->kind == STAGE_SCATTER && s->edge;
 }
 
-void NAME(chain_carve_weights)(struct chain *c, struct carve *room, int forward, int backward)
+void NAME(chain_carve_weights)(struct chain *c, struct carve *room, int needed)
 {
     for (int i = 0; i < c->n_stages; i++) {
         struct chain_stage *s = &c->stage[i];
-        s->scale = CARVE(room, real, s->out);
-        s->bias = CARVE(room, real, s->out);
-        s->edge_weight = forward && has_edge_weight(s) ? CARVE(room, real, s->out * s->taps) : NULL;
-        /* The odd distance keeps the panels of one block of rows apart in the cache. */
-        s->forward_panel = (s->rows + BLOCK_ROWS) * PANEL;
-        s->forward =
-            forward ? CARVE(room, real, divide_up(s->depth, PANEL) * s->forward_panel) : NULL;
-        s->backward = backward ? CARVE(room, real, s->depth * s->rows) : NULL;
+        s->scale = s->logs ? CARVE(room, real, s->out) : NULL;
+        s->bias = s->b ? CARVE(room, real, s->out) : NULL;
+        s->weights = !needed        ? NULL
+                     : is_packed(s) ? s->w->data
+                                    : CARVE(room, real, s->packing.count);
+        s->edge_weight =
+            s->weights && has_edge_weight(s) ? s->weights + s->packing.edge_offset : NULL;
     }
 }
 
-static void scale_stage(struct chain_stage *s)
+static void set_scale(const struct chain_stage *s)
 {
     const real *b = s->b ? s->b->data : NULL, *logs = s->logs ? s->logs->data : NULL;
-    for (int64_t o = 0; o < s->out; o++) {
-        s->scale[o] = logs ? (real)exp(s->logscale * (double)logs[o * s->logs->stride[1]]) : 1;
-        s->bias[o] = b ? b[o * s->b->stride[1]] * s->scale[o] : 0;
+    const int64_t b_step = s->b ? s->b->stride[1] : 0, logs_step = s->logs ? s->logs->stride[1] : 0;
+    const real factor = (real)s->logscale;
+    if (s->scale) {
+        INDEPENDENT for (int64_t o = 0; o < s->out; o++) s->scale[o] =
+            real_exp(factor * logs[o * logs_step]);
     }
-    if (!s->edge_weight) return;
-    for (int64_t o = 0; o < s->out; o++) {
-        const real *w = (const real *)s->w->data + o * s->w_stride + s->in * s->taps;
-        for (int64_t tap = 0; tap < s->taps; tap++)
-            s->edge_weight[o * s->taps + tap] = w[tap] * s->scale[o];
-    }
+    if (!s->bias) return;
+    for (int64_t o = 0; o < s->out; o++) s->bias[o] = b[o * b_step];
+    if (s->scale) { INDEPENDENT for (int64_t o = 0; o < s->out; o++) s->bias[o] *= s->scale[o]; }
 }
 
-static int64_t pack_rows(const struct chain_stage *s) { return max_int(16, 32768 / s->depth); }
-static int64_t forward_tasks(const struct chain_stage *s)
+/* Where output o of plain weights would begin if all outputs lay one behind the other. */
+static const real *as_dense(const struct chain_stage *s, int64_t o)
 {
-    return s->forward ? divide_up(s->rows, pack_rows(s)) : 0;
+    return (const real *)s->w->data + o * (s->w->stride[1] - (s->in + s->edge) * s->taps);
 }
-static int64_t backward_tasks(const struct chain_stage *s)
+
+/* The outputs of all stages in turn, some in a task. */
+static int64_t output_tasks(const struct chain *c)
 {
-    return s->backward ? block_count(weights_inside(s).columns) : 0;
+    int64_t tasks = 0;
+    for (int i = 0; i < c->n_stages; i++) tasks += divide_up(c->stage[i].out, OUTPUTS_PER_TASK);
+    return tasks;
+}
+static struct chain_stage *outputs_of_task(struct chain *c, int64_t task, int64_t *first,
+                                           int64_t *end)
+{
+    struct chain_stage *s = c->stage;
+    for (int64_t n; task >= (n = divide_up(s->out, OUTPUTS_PER_TASK)); s++) task -= n;
+    *first = task * OUTPUTS_PER_TASK;
+    *end = min_int(s->out, *first + OUTPUTS_PER_TASK);
+    return s;
 }
 
 static void pack_task(void *arg, int64_t task, int worker)
 {
-    struct chain *c = arg;
+    int64_t o, end;
+    const struct chain_stage *s = outputs_of_task(arg, task, &o, &end);
     (void)worker;
-    for (int i = 0; i < c->n_stages; i++) {
-        struct chain_stage *s = &c->stage[i];
-        if (task < forward_tasks(s)) {
-            const struct matrix m = weights_of(s);
-            const int64_t first = task * pack_rows(s);
-            NAME(pack_panels)
-            (s->forward, s->forward_panel, &m, first, min_int(pack_rows(s), s->rows - first));
-            return;
-        }
-        task -= forward_tasks(s);
-        if (task < backward_tasks(s)) {
-            const struct matrix m = weights_inside(s);
-            NAME(pack_blocks)(s->backward, &m, task);
-            return;
-        }
-        task -= backward_tasks(s);
-    }
+    for (; o < end && s->weights && !is_packed(s); o++)
+        packing_pack_outputs(&s->packing, REAL_DTYPE, (real *)(uintptr_t)s->weights, as_dense(s, o),
+                             o, 1);
 }
 
 void NAME(chain_pack)(struct chain *c, struct pool *pool)
 {
-    int64_t tasks = 0;
+    int packed = 1;
     for (int i = 0; i < c->n_stages; i++) {
-        scale_stage(&c->stage[i]);
-        tasks += forward_tasks(&c->stage[i]) + backward_tasks(&c->stage[i]);
+        const struct chain_stage *s = &c->stage[i];
+        set_scale(s);
+        if (!s->weights || is_packed(s)) continue;
+        memset((real *)(uintptr_t)s->weights, 0, (size_t)s->packing.count * sizeof(real));
+        packed = 0;
     }
-    pool_run(pool, tasks, pack_task, c);
+    if (!packed) pool_run(pool, output_tasks(c), pack_task, c);
 }
 
-/* Which of the two operands of dW is transposed: the one that costs less, the transposition itself
- * and the columns of the last vector that are computed for nothing taken together. */
-static int turned(const struct chain_stage *s)
-{
-    const int64_t plain = s->rows * divide_up(s->depth, LANES) + s->depth / 2;
-    const int64_t other = s->depth * divide_up(s->rows, LANES) + s->rows / 2;
-    return other < plain;
-}
+/* ---- gradients */
 
-void NAME(chain_carve_gradients)(struct chain *c, struct carve *room, int64_t units, int threads)
+void NAME(chain_carve_gradients)(struct chain *c, struct carve *room, int64_t units,
+                                 const struct tensor *out)
 {
-    struct carve one = { NULL, 0 }; /* a unit's gradients */
-    size_t at[CHAIN_STAGES][3];
-    int64_t row = 0;
-    for (int i = 0; i < c->n_stages; i++) {
+    struct carve others = { NULL, 0 }, totals = { NULL, 0 };
+    size_t at[CHAIN_STAGES][2];
+    for (int i = 0; i < c->n_stages; i++, out += 3) {
         struct chain_stage *s = &c->stage[i];
-        s->dw_turned = turned(s);
-        at[i][0] = one.used + 64;
-        if (s->want_dw)
-            CARVE(&one, real,
-                  s->dw_turned ? panels_count(s->depth, s->rows) : panels_count(s->rows, s->depth));
-        at[i][1] = one.used + 64;
-        if (s->want_db) CARVE(&one, real, s->out * LANES);
-        at[i][2] = one.used + 64;
-        if (s->want_dw && has_edge_weight(s)) CARVE(&one, real, s->out * s->taps * LANES);
-        if (s->want_dw && s->dw_turned)
-            s->dw_plain = CARVE(room, real, panels_count(s->rows + LANES, s->depth));
-        if (s->want_dw && s->kind == STAGE_SCATTER) row = max_int(row, s->in * s->taps + LANES);
+        const int edge = s->want_dw && has_edge_weight(s);
+        s->dw_offset = (int64_t)((others.used + 64) / sizeof(real));
+        if (s->want_dw) CARVE(&others, real, s->packing.edge_offset);
+        at[i][0] = totals.used + 64;
+        if (s->want_db) CARVE(&totals, real, s->out * LANES);
+        at[i][1] = totals.used + 64;
+        if (edge) CARVE(&totals, real, s->out * s->taps * LANES);
+        s->dw = !s->want_dw                     ? NULL
+                : out[0].data && out[0].packing ? out[0].data
+                                                : CARVE(room, real, s->packing.count);
+        s->dot = s->want_dlogs ? CARVE(room, real, divide_up(s->rows, PANEL) * PANEL) : NULL;
     }
-    c->gradient_size = (int64_t)(one.used / sizeof(real));
-    c->gradient_units = units;
-    c->gradients = CARVE(room, real, c->gradient_size * units);
-    c->row_size = divide_up(row, PANEL) * PANEL;
-    c->rows = CARVE(room, real, c->row_size * threads);
+    c->units = units;
+    c->gradient_size = (int64_t)(others.used / sizeof(real));
+    c->totals_size = (int64_t)(totals.used / sizeof(real));
+    c->gradients = CARVE(room, real, c->gradient_size * (units - 1));
+    char *base = CARVE(room, char, (int64_t)totals.used *units);
     for (int i = 0; i < c->n_stages && room->base; i++) {
         struct chain_stage *s = &c->stage[i];
-        char *base = (char *)c->gradients;
-        s->dw = s->want_dw ? (real *)(base + at[i][0]) : NULL;
-        s->db = s->want_db ? (real *)(base + at[i][1]) : NULL;
-        s->dedge = s->want_dw && has_edge_weight(s) ? (real *)(base + at[i][2]) : NULL;
+        s->db = s->want_db ? (real *)(base + at[i][0]) : NULL;
+        s->dedge = s->want_dw && has_edge_weight(s) ? (real *)(base + at[i][1]) : NULL;
     }
 }
 
-static void sum_units(void *arg, int64_t task, int worker)
+/* A part of the panels of dw: rows first .. end-1 of panel number `panel`. */
+struct piece {
+    const struct chain *chain;
+    const struct chain_stage *stage;
+    int64_t panel, first, end;
+};
+
+/* Adds up the units' gradients of two vectors or one, and returns their products with w. */
+ALWAYS_INLINE void add_units(const struct piece *p, const int vectors, int64_t at, vec product[2])
 {
-    const struct chain *c = arg;
-    const int64_t first = task * SUM_PER_TASK, n = min_int(SUM_PER_TASK, c->gradient_size - first);
-    real *sum = c->gradients + first;
-    (void)worker;
-    for (int64_t unit = 1; unit < c->gradient_units; unit++) {
-        const real *part = sum + unit * c->gradient_size;
-        INDEPENDENT for (int64_t i = 0; i < n; i++) sum[i] += part[i];
+    const struct chain *c = p->chain;
+    const real *w = p->stage->weights, *other = c->gradients + p->stage->dw_offset + at;
+    vec sum[2];
+    for (int v = 0; v < vectors; v++) sum[v] = vec_load(p->stage->dw + at + v * LANES);
+    for (int64_t unit = 1; unit < c->units; unit++, other += c->gradient_size)
+        for (int v = 0; v < vectors; v++) sum[v] += vec_load(other + v * LANES);
+    for (int v = 0; v < vectors; v++) {
+        if (c->units > 1) vec_store(p->stage->dw + at + v * LANES, sum[v]);
+        product[v] = p->stage->dot ? sum[v] * vec_load(w + at + v * LANES) : vec_splat(0);
     }
 }
 
-static real lanes_sum(const real *x)
+/* The products summed along rows, row by row (by_row[r - first] += ...), or down columns. */
+ALWAYS_INLINE void gather_piece(const struct piece *p, const int vectors, vec *by_row,
+                                vec by_column[2])
+{
+    const int64_t base = p->panel * p->stage->packing.panel_stride;
+    for (int64_t r = p->first; r < p->end; r++) {
+        vec product[2] = { vec_splat(0), vec_splat(0) };
+        add_units(p, vectors, base + r * PANEL, product);
+        if (by_row) by_row[r - p->first] += vectors == 2 ? product[0] + product[1] : product[0];
+        for (int v = 0; v < vectors && by_column; v++) by_column[v] += product[v];
+    }
+}
+
+static real lanes_sum(vec x)
 {
     real sum = 0;
     for (int i = 0; i < LANES; i++) sum += x[i];
     return sum;
 }
 
-/* dw of a stage as (rows, depth), whose panels lie dw_panel apart. */
-static void plain_dw(void *arg, int64_t stage, int worker)
+/* The columns that products have written, in whole vectors: not the edge channel of 1 x 1. */
+static int64_t columns_of(const struct chain_stage *s)
 {
-    struct chain_stage *s = &((struct chain *)arg)->stage[stage];
-    (void)worker;
-    s->dw_panel = s->rows * PANEL;
-    if (!s->dw || !s->dw_turned) return;
-    s->dw_panel = divide_up(s->rows, LANES) * LANES * PANEL;
-    NAME(transpose_panels)(s->dw_plain, s->dw_panel, s->dw, s->depth, s->rows);
-    s->dw = s->dw_plain;
+    return s->packing.turned ? s->rows : s->depth;
+}
+static int vectors_of(const struct chain_stage *s, int64_t panel)
+{
+    return columns_of(s) - panel * PANEL > LANES ? 2 : 1;
 }
 
-/* What an output channel's gradients are written to. */
+/* Where dW lies as it is, a task has some rows, through all panels: dot is summed along rows. */
+static void gather_rows(const struct chain *c, const struct chain_stage *s, int64_t task)
+{
+    struct piece p = { c, s, 0, task * ROWS_PER_TASK, 0 };
+    vec by_row[ROWS_PER_TASK];
+    p.end = min_int(s->rows, p.first + ROWS_PER_TASK);
+    for (int r = 0; r < ROWS_PER_TASK; r++) by_row[r] = vec_splat(0);
+    for (; p.panel * PANEL < columns_of(s); p.panel++) {
+        if (vectors_of(s, p.panel) == 2)
+            gather_piece(&p, 2, by_row, NULL);
+        else
+            gather_piece(&p, 1, by_row, NULL);
+    }
+    for (int64_t r = p.first; r < p.end && s->dot; r++) s->dot[r] = lanes_sum(by_row[r - p.first]);
+}
+
+/* Where it lies turned, a task has a panel: dot is summed down columns. */
+static void gather_panel(const struct chain *c, const struct chain_stage *s, int64_t task)
+{
+    const struct piece p = { c, s, task, 0, s->depth };
+    vec by_column[2] = { vec_splat(0), vec_splat(0) };
+    if (vectors_of(s, task) == 2)
+        gather_piece(&p, 2, NULL, by_column);
+    else
+        gather_piece(&p, 1, NULL, by_column);
+    for (int v = 0; v < 2 && s->dot; v++)
+        vec_store(s->dot + task * PANEL + v * LANES, by_column[v]);
+}
+
+static int64_t gather_tasks(const struct chain *c, const struct chain_stage *s)
+{
+    if (!s->dw || (c->units == 1 && !s->dot)) return 0;
+    return divide_up(s->rows, s->packing.turned ? PANEL : ROWS_PER_TASK);
+}
+
+static void gather_task(void *arg, int64_t task, int worker)
+{
+    const struct chain *c = arg;
+    const struct chain_stage *s = c->stage;
+    (void)worker;
+    for (int64_t n; task >= (n = gather_tasks(c, s)); s++) task -= n;
+    if (s->packing.turned)
+        gather_panel(c, s, task);
+    else
+        gather_rows(c, s, task);
+}
+
+/* The sum over units of what is counted in vectors; n numbers of them. */
+static real total_of(const struct chain *c, const real *totals)
+{
+    vec sum = vec_splat(0);
+    for (int64_t unit = 0; unit < c->units; unit++, totals += c->totals_size)
+        sum += vec_load(totals);
+    return lanes_sum(sum);
+}
+
 struct outputs {
-    const struct chain *chain;
+    struct chain *chain;
     const struct tensor *out;
 };
 
-/* n gradients d in a row: dw = d scale, and the sum of d w is returned; either may be NULL. */
-static double unpack_run(const real *d, int64_t n, const real *w, real *dw, real scale)
+static void finish_output(const struct chain *c, const struct chain_stage *s, int64_t o,
+                          const struct tensor *out)
 {
-    vec sums = vec_splat(0);
+    const real db = s->db ? total_of(c, s->db + o * LANES) : 0;
+    const int64_t group = s->rows / s->out;
     double dot = 0;
-    int64_t i = 0;
-    for (; w && i + LANES <= n; i += LANES) sums += vec_load(d + i) * vec_load(w + i);
-    for (; w && i < n; i++) dot += (double)(d[i] * w[i]);
-    for (int lane = 0; lane < LANES; lane++) dot += (double)sums[lane];
-    if (dw)
-        for (i = 0; i < n; i++) dw[i] = d[i] * scale;
-    return dot;
-}
-
-/* The same for output o, in pieces of a panel, or as one row when taps have been put side by side.
- */
-static double unpack_inside(const struct chain_stage *s, int64_t o, const real *w, real *dw,
-                            real *row)
-{
-    double dot = 0;
-    if (s->kind == STAGE_SCATTER) {
-        NAME(unpack_taps)(row, s->dw, s->dw_panel, o * s->taps, s->taps, s->in);
-        return unpack_run(row, s->in * s->taps, w, dw, s->scale[o]);
-    }
-    for (int64_t c = 0; c < s->depth; c += PANEL)
-        dot += unpack_run(s->dw + c / PANEL * s->dw_panel + o * PANEL, min_int(PANEL, s->depth - c),
-                          w ? w + c : NULL, dw ? dw + c : NULL, s->scale[o]);
-    return dot;
-}
-
-static void unpack_output(const struct chain_stage *s, int64_t o, const struct tensor *out,
-                          real *row)
-{
-    const int64_t inside = s->in * s->taps, all = inside + s->edge * s->taps;
-    const real *w = s->logs ? (const real *)s->w->data + o * s->w_stride : NULL;
-    const real db = s->db ? lanes_sum(s->db + o * LANES) : 0;
-    real *dw = out[0].data ? (real *)out[0].data + o * all : NULL;
-    double dot = s->dw ? unpack_inside(s, o, w, dw, row) : 0;
     for (int64_t tap = 0; tap < s->taps && s->dedge; tap++) {
-        const real d = lanes_sum(s->dedge + (o * s->taps + tap) * LANES);
-        if (w) dot += (double)(d * w[inside + tap]);
-        if (dw) dw[inside + tap] = d * s->scale[o];
+        const int64_t at = s->packing.edge_offset + o * s->taps + tap;
+        s->dw[at] = total_of(c, s->dedge + (o * s->taps + tap) * LANES);
+        if (s->dot) dot += (double)(s->dw[at] * s->weights[at]);
     }
-    if (dw && s->kind == STAGE_POINT && s->edge) dw[inside] = 0; /* 1 x 1 sees no edge */
-    if (out[1].data) ((real *)out[1].data)[o] = db * s->scale[o];
-    if (out[2].data && s->logs)
-        ((real *)out[2].data)[o] =
-            (real)(s->logscale * (dot * (double)s->scale[o] + (double)(s->bias[o] * db)));
+    if (out[1].data) ((real *)out[1].data)[o] = db;
+    if (!s->dot) return;
+    for (int64_t i = 0; i < group; i++) dot += (double)s->dot[o * group + i];
+    if (s->b) dot += (double)(((const real *)s->b->data)[o * s->b->stride[1]] * db);
+    ((real *)out[2].data)[o] = (real)(s->logscale * dot);
 }
 
-static void unpack_task(void *arg, int64_t task, int worker)
+static void finish_task(void *arg, int64_t task, int worker)
 {
     const struct outputs *u = arg;
-    real *row = u->chain->rows + worker * u->chain->row_size;
-    for (int i = 0; i < u->chain->n_stages; i++) {
-        const struct chain_stage *s = &u->chain->stage[i];
-        const int64_t n = divide_up(s->out, OUTPUTS_PER_TASK);
-        if (task < n) {
-            const int64_t end = min_int(s->out, (task + 1) * OUTPUTS_PER_TASK);
-            for (int64_t o = task * OUTPUTS_PER_TASK; o < end; o++)
-                unpack_output(s, o, u->out + 3 * i, row);
-            return;
-        }
-        task -= n;
-    }
+    int64_t first, end;
+    const struct chain_stage *s = outputs_of_task(u->chain, task, &first, &end);
+    const struct tensor *out = u->out + 3 * (s - u->chain->stage);
+    const int64_t all = (s->in + s->edge) * s->taps;
+    (void)worker;
+    for (int64_t o = first; o < end; o++) finish_output(u->chain, s, o, out);
+    if (!out[0].data || out[0].packing) return;
+    packing_unpack_outputs(&s->packing, REAL_DTYPE, out[0].data, s->dw, first, end - first);
+    for (int64_t o = first; o < end && s->kind == STAGE_POINT && s->edge; o++)
+        ((real *)out[0].data)[(o + 1) * all - 1] = 0; /* 1 x 1 sees no edge */
 }
 
-void NAME(chain_unpack)(struct chain *c, struct pool *pool, const struct tensor *out)
+void NAME(chain_gather)(struct chain *c, struct pool *pool, const struct tensor *out)
 {
     struct outputs u = { c, out };
     int64_t tasks = 0;
-    for (int i = 0; i < c->n_stages; i++) tasks += divide_up(c->stage[i].out, OUTPUTS_PER_TASK);
-    if (c->gradient_units > 1)
-        pool_run(pool, divide_up(c->gradient_size, SUM_PER_TASK), sum_units, c);
-    pool_run(pool, c->n_stages, plain_dw, c);
-    pool_run(pool, tasks, unpack_task, &u);
+    for (int i = 0; i < c->n_stages; i++) tasks += gather_tasks(c, &c->stage[i]);
+    pool_run(pool, tasks, gather_task, c);
+    pool_run(pool, output_tasks(c), finish_task, &u);
 }

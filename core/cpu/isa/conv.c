@@ -14,7 +14,7 @@ static void forward_of(struct chain *c, const struct step *step)
 
 static void carve_forward(struct chain_forward *f, struct chain *c, struct carve *room, int threads)
 {
-    NAME(chain_carve_weights)(c, room, 1, 0);
+    NAME(chain_carve_weights)(c, room, 1);
     NAME(chain_carve_forward)(f, c, room, threads);
 }
 
@@ -75,7 +75,8 @@ static size_t backward_scratch(const struct step *step, int threads, set_up set)
     struct chain_backward b = { 0 };
     struct carve room = { NULL, 0 };
     set(&c, &b, step);
-    NAME(chain_carve_backward)(&b, &c, &room, threads);
+    const struct tensor out[3] = { set == dw_of ? step->out[0] : unwanted, unwanted, unwanted };
+    NAME(chain_carve_backward)(&b, &c, &room, out, threads);
     return room.used;
 }
 
@@ -85,8 +86,8 @@ static void backward_kernel(const struct step *step, struct run *run, set_up set
     struct chain_backward b = { .pool = engine_pool(run->engine) };
     struct carve room = { step->scratch, 0 };
     set(&c, &b, step);
-    NAME(chain_carve_backward)(&b, &c, &room, pool_threads(b.pool));
     const struct tensor out[3] = { set == dw_of ? step->out[0] : unwanted, unwanted, unwanted };
+    NAME(chain_carve_backward)(&b, &c, &room, out, pool_threads(b.pool));
     NAME(chain_run_backward)(&b, out);
 }
 

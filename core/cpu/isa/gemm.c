@@ -13,7 +13,7 @@
 /* Depths beyond this are cut, so that a panel of B and a block of A stay near the processor. */
 #define DEPTH_BLOCK 1024
 
-enum { A_BLOCKS, A_PANELS };
+enum { A_PANELS, A_TURNED };
 
 /* One block of rows times one panel of columns. */
 struct tile_product {
@@ -23,12 +23,14 @@ struct tile_product {
     real *c;
     int64_t c_stride;
     int add, relu;
-    const real *bias, *mask;
+    const real *scale, *bias, *mask;
     real *sums;
+    const char *ahead; /* asked for in pieces of ahead_step bytes */
+    int64_t ahead_step;
 };
 
 ALWAYS_INLINE void multiply_add(const int rows, const int vectors, vec sum[BLOCK_ROWS][2],
-                                const real *a, int64_t a_stride, const real *b)
+                                const real *a, const int a_stride, const real *b)
 {
     vec row[2];
     UNROLL for (int v = 0; v < vectors; v++) row[v] = vec_load(b + v * LANES);
@@ -44,7 +46,7 @@ ALWAYS_INLINE void finish(const int rows, const int vectors, vec sum[BLOCK_ROWS]
                           const struct tile_product *p)
 {
     const int64_t stride = p->c_stride;
-    const real *mask = p->mask;
+    const real *mask = p->mask, *scale = p->scale, *bias = p->bias;
     real *c = p->c, *sums = p->sums;
     UNROLL for (int r = 0; r < rows; r++)
     {
@@ -52,6 +54,8 @@ ALWAYS_INLINE void finish(const int rows, const int vectors, vec sum[BLOCK_ROWS]
         {
             vec x = sum[r][v];
             if (p->add) x += vec_load(c + v * LANES);
+            if (scale) x *= vec_splat(scale[r]);
+            if (bias) x += vec_splat(bias[r]);
             /* Not max(x, 0), which would swallow NaN. */
             if (p->relu) x = (vec)((vec_int)x & ~(vec_int)(x < vec_splat(0)));
             if (mask) x = (vec)((vec_int)x & (vec_int)(vec_load(mask + v * LANES) > vec_splat(0)));
@@ -75,6 +79,7 @@ ALWAYS_INLINE void kernel(const int rows, const int vectors, const int form,
     vec sum[BLOCK_ROWS][2];
     const real *a = p->a, *b = p->b;
     const int64_t depth = p->depth, b_stride = p->b_stride;
+    const char *ahead = p->ahead;
 
     if (p->add) {
         const real *c = p->c;
@@ -83,19 +88,20 @@ ALWAYS_INLINE void kernel(const int rows, const int vectors, const int form,
             if (vectors == 2) __builtin_prefetch(c + LANES, 1);
         }
     }
-    UNROLL for (int r = 0; r < rows; r++)
-    {
-        sum[r][0] = vec_splat(p->bias ? p->bias[r] : 0);
-        if (vectors == 2) sum[r][1] = sum[r][0];
-    }
-    if (form == A_BLOCKS) {
-        for (int64_t k = 0; k < depth; k++, a += rows, b += b_stride)
-            multiply_add(rows, vectors, sum, a, 1, b);
-    } else {
-        for (int64_t left = depth; left > 0; left -= PANEL, a += p->a_panel) {
-            const int64_t n = min_int(left, PANEL);
+    UNROLL for (int r = 0; r < rows; r++) sum[r][0] = sum[r][1] = vec_splat(0);
+    /* In pieces of a panel's depth, each of which asks for some memory: a burst of requests would
+     * be dropped. */
+    for (int64_t left = depth; left > 0; left -= PANEL) {
+        const int64_t n = min_int(left, PANEL);
+        for (const char *end = ahead + p->ahead_step; ahead < end; ahead += 64)
+            __builtin_prefetch(ahead, 0, 2);
+        if (form == A_TURNED) {
+            for (int64_t k = 0; k < n; k++, a += PANEL, b += b_stride)
+                multiply_add(rows, vectors, sum, a, 1, b);
+        } else {
             for (int64_t k = 0; k < n; k++, b += b_stride)
                 multiply_add(rows, vectors, sum, a + k, PANEL, b);
+            a += p->a_panel;
         }
     }
     finish(rows, vectors, sum, p);
@@ -121,10 +127,10 @@ ALWAYS_INLINE void kernel(const int rows, const int vectors, const int form,
     X(form, vectors, 3) X(form, vectors, 4) X(form, vectors, 5) X(form, vectors, 6)
 #endif
 #define FOR_EACH_KERNEL(X)                                                                         \
-    FOR_EACH_ROWS(X, A_BLOCKS, 1)                                                                  \
-    FOR_EACH_ROWS(X, A_BLOCKS, 2)                                                                  \
     FOR_EACH_ROWS(X, A_PANELS, 1)                                                                  \
-    FOR_EACH_ROWS(X, A_PANELS, 2)
+    FOR_EACH_ROWS(X, A_PANELS, 2)                                                                  \
+    FOR_EACH_ROWS(X, A_TURNED, 1)                                                                  \
+    FOR_EACH_ROWS(X, A_TURNED, 2)
 
 #define DEFINE(form, vectors, rows)                                                                \
     static void kernel_##form##_##vectors##_##rows(const struct tile_product *p)                   \
@@ -155,16 +161,16 @@ static void run_exact(int form, int vectors, int rows, int64_t columns, struct t
 
 /* A block of rows times panel `panel`, at depth first .. first+depth-1. */
 static void run_tile(const struct product *p, int64_t row, int64_t rows, int64_t panel,
-                     int64_t first, int64_t depth)
+                     int64_t first, int64_t depth, const char *ahead, int64_t ahead_step)
 {
     const int64_t columns = min_int(PANEL, p->columns - panel * PANEL);
     const int vectors = columns > LANES ? 2 : 1;
-    const int form = p->a_panel ? A_PANELS : A_BLOCKS;
+    const int form = p->a_turned ? A_TURNED : A_PANELS;
     const int64_t c_at = row * p->c_stride + panel * p->c_panel;
     const int last = first + depth == p->depth;
     struct tile_product t = {
         .depth = depth,
-        .a = form == A_BLOCKS ? p->a + row * p->depth + first * rows
+        .a = form == A_TURNED ? p->a + row / PANEL * p->a_panel + first * PANEL + row % PANEL
                               : p->a + first / PANEL * p->a_panel + row * PANEL,
         .a_panel = p->a_panel,
         .b = p->b + panel * p->b_panel + first * p->b_stride,
@@ -172,10 +178,13 @@ static void run_tile(const struct product *p, int64_t row, int64_t rows, int64_t
         .c = p->c + c_at,
         .c_stride = p->c_stride,
         .add = p->add || first > 0,
-        .bias = p->bias && first == 0 ? p->bias + row : NULL,
+        .scale = last && p->scale ? p->scale + row : NULL,
+        .bias = last && p->bias ? p->bias + row : NULL,
         .relu = last && p->relu,
         .mask = last && p->mask ? p->mask + c_at : NULL,
         .sums = last && p->sums ? p->sums + row * LANES : NULL,
+        .ahead = ahead,
+        .ahead_step = ahead_step,
     };
     if (p->exact && columns < vectors * LANES)
         run_exact(form, vectors, (int)rows, columns, &t);
@@ -183,40 +192,48 @@ static void run_tile(const struct product *p, int64_t row, int64_t rows, int64_t
         kernels[form][vectors - 1][rows](&t);
 }
 
-/* Cache lines on their way from memory to the second-level cache, some before each tile. */
-struct ahead {
-    const char *at, *end;
-    int64_t step;
-};
-static struct ahead look_ahead(const struct product *p, int64_t tiles)
+/* Rows go in blocks of at most BLOCK_ROWS, as equal as can be; a turned A has all rows of a block
+ * in one panel. Returns how many rows the block at `row` has. */
+ALWAYS_INLINE int64_t block_at(const struct product *p, int64_t row)
 {
-    const char *at = p->ahead;
-    return (struct ahead){ at, at ? at + p->ahead_bytes : at, divide_up(p->ahead_bytes, tiles) };
-}
-ALWAYS_INLINE void fetch(struct ahead *a)
-{
-    const char *stop = a->end - a->at > a->step ? a->at + a->step : a->end;
-    for (; a->at < stop; a->at += 64) __builtin_prefetch(a->at, 0, 2);
+    const int64_t start = p->a_turned ? row / PANEL * PANEL : 0;
+    const int64_t n = p->a_turned ? min_int(PANEL, p->rows - start) : p->rows;
+    const int64_t left = n - (row - start);
+    return divide_up(left, divide_up(left, BLOCK_ROWS));
 }
 
-/* A in blocks is a matrix of weights: each block is read once, and the panels of B come out of the
- * second-level cache. Where C grows (the gradient of weights) its panels are walked one by one. */
+/* Memory asked for in small steps, the same in each piece of each block. */
+struct ahead {
+    const char *at, *end;
+    int64_t step, pieces;
+};
+static struct ahead look_ahead(const struct product *p)
+{
+    struct ahead a = { p->ahead, p->ahead, 0, divide_up(min_int(p->depth, DEPTH_BLOCK), PANEL) };
+    const int64_t blocks = divide_up(p->rows, BLOCK_ROWS) * divide_up(p->columns, PANEL);
+    if (!a.at) return a;
+    a.end = a.at + p->ahead_bytes;
+    a.step = divide_up(divide_up(p->ahead_bytes, 64), blocks * a.pieces) * 64;
+    return a;
+}
+
+/* Each block of A is read once from afar, and the panels of B come out of the second-level cache.
+ * Where C grows (the gradient of weights) its panels are walked one by one. */
 void NAME(product)(const struct product *p)
 {
-    const int64_t blocks = block_count(p->rows), panels = divide_up(p->columns, PANEL);
-    const int64_t short_block = p->rows / blocks, longer = p->rows % blocks;
-    struct ahead ahead = look_ahead(p, blocks * panels);
+    const int64_t panels = divide_up(p->columns, PANEL);
+    const int64_t outer = p->add ? panels : 1, inner = p->add ? 1 : panels;
+    struct ahead ahead = look_ahead(p);
     for (int64_t first = 0; first < p->depth; first += DEPTH_BLOCK) {
         const int64_t depth = min_int(DEPTH_BLOCK, p->depth - first);
-        const int64_t outer = p->add ? panels : 1, inner = p->add ? 1 : panels;
         for (int64_t i = 0; i < outer; i++)
-            for (int64_t block = 0, row = 0; block < blocks; block++) {
-                const int64_t rows = short_block + (block < longer);
+            for (int64_t row = 0, rows; row < p->rows; row += rows) {
+                rows = block_at(p, row);
                 for (int64_t j = 0; j < inner; j++) {
-                    fetch(&ahead);
-                    run_tile(p, row, rows, i + j, first, depth);
+                    if (ahead.at >= ahead.end) ahead.step = 0;
+                    run_tile(p, row, rows, i + j, first, depth, ahead.at, ahead.step);
+                    ahead.at += ahead.step * ahead.pieces;
                 }
-                row += rows;
             }
     }
 }

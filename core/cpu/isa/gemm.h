@@ -19,10 +19,11 @@
 /* C = A B, or C += A B, where C is (rows, columns). */
 struct product {
     int64_t rows, columns, depth;
-    /* A panel matrix (rows, depth) whose panels lie a_panel elements apart; or, when a_panel is 0,
-     * what pack_blocks makes. */
+    /* A panel matrix (rows, depth), or when a_turned one (depth, rows): A is its transpose. Its
+     * panels lie a_panel elements apart. */
     const real *a;
     int64_t a_panel;
+    int a_turned;
     /* Panels (depth, PANEL) lie b_panel apart, their rows b_stride. Whole vectors are loaded: what
      * lies behind the last column is read and never shows in the result. */
     const real *b;
@@ -32,7 +33,8 @@ struct product {
     int exact; /* nothing is written behind the last column */
     int add;   /* C += */
     /* What is done to C on the way, in this order; NULL and 0: nothing. */
-    const real *bias;  /* C[r][...] += bias[r]; not together with add */
+    const real *scale; /* C[r][...] *= scale[r] */
+    const real *bias;  /* C[r][...] += bias[r] */
     int relu;          /* C = max(C, 0) */
     const real *mask;  /* C = 0 where mask <= 0; laid out like C; not with exact */
     real *sums;        /* (rows, LANES): sums[r] += vectors of C[r]; not with exact */
@@ -48,39 +50,21 @@ ALWAYS_INLINE int64_t panels_count(int64_t rows, int64_t columns)
     return divide_up(columns, PANEL) * rows * PANEL;
 }
 
-/* A matrix in any layout: element (r,c) is data[r / group * group_stride + r % group * row_stride +
- * c * column_stride]; when scale is given, times scale[r / group]. */
+/* A matrix in any layout: element (r,c) is data[r row_stride + c column_stride]. */
 struct matrix {
     const real *data;
     int64_t rows, columns;
-    int64_t group, group_stride, row_stride, column_stride;
-    const real *scale;
+    int64_t row_stride, column_stride;
 };
 ALWAYS_INLINE struct matrix matrix_of(const real *data, int64_t rows, int64_t columns,
                                       int64_t row_stride, int64_t column_stride)
 {
-    return (struct matrix){ data, rows, columns, rows, 0, row_stride, column_stride, NULL };
-}
-
-/* Rows of matrices are packed in blocks of at most BLOCK_ROWS, as equal as can be. */
-ALWAYS_INLINE int64_t block_count(int64_t rows) { return divide_up(rows, BLOCK_ROWS); }
-ALWAYS_INLINE int64_t block_first(int64_t rows, int64_t block)
-{
-    int64_t n = block_count(rows);
-    return rows / n * block + min_int(block, rows % n);
+    return (struct matrix){ data, rows, columns, row_stride, column_stride };
 }
 
 /* Rows first .. first+n-1 of m into a panel matrix whose panels lie `panel` elements apart. */
 void NAME(pack_panels)(real *panels, int64_t panel, const struct matrix *m, int64_t first,
                        int64_t n);
-/* The transpose of m as operand A in blocks, (columns, rows) = blocks[block][rows][rows of the
- * block]: block number `block` of block_count(m->columns). */
-void NAME(pack_blocks)(real *blocks, const struct matrix *m, int64_t block);
-/* Rows row .. row+taps-1 of a panel matrix side by side: to[c taps + tap]. LANES behind it are
- * written.
- */
-void NAME(unpack_taps)(real *to, const real *panels, int64_t panel, int64_t row, int64_t taps,
-                       int64_t columns);
 /* The transpose of a panel matrix (rows, columns) as a panel matrix with `columns` rows, rounded up
  * to LANES, whose panels lie `to_panel` apart. Columns behind the last are 0 up to the next vector.
  */

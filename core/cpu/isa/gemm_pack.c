@@ -61,32 +61,13 @@ void NAME(transpose_panels)(real *to, int64_t to_panel, const real *from, int64_
     }
 }
 
-ALWAYS_INLINE const real *row_of(const struct matrix *m, int64_t r)
-{
-    return m->data + r / m->group * m->group_stride + r % m->group * m->row_stride;
-}
-ALWAYS_INLINE real scale_of(const struct matrix *m, int64_t r)
-{
-    return m->scale ? m->scale[r / m->group] : 1;
-}
-/* Rows that lie beside each other are read as vectors and transposed. */
-ALWAYS_INLINE int is_turned(const struct matrix *m)
-{
-    return m->group > 1 && m->row_stride == 1 && m->column_stride != 1;
-}
-/* How many of the rows from r on, up to LANES of them and to `end`, lie beside each other. */
-ALWAYS_INLINE int64_t run_of(const struct matrix *m, int64_t r, int64_t end)
-{
-    return min_int(LANES, min_int(end, (r / m->group + 1) * m->group) - r);
-}
-
-/* x[i] = columns c .. c+LANES-1 (0 behind the last) of row r + i, times scale. */
+/* x[i] = columns c .. c+n-1 (0 behind them) of rows r .. r+LANES-1, which lie beside each other. */
 ALWAYS_INLINE void load_turned(vec x[LANES], const struct matrix *m, int64_t r, int64_t c,
                                int64_t n)
 {
-    const real *in = row_of(m, r) + c * m->column_stride, scale = scale_of(m, r);
+    const real *in = m->data + r + c * m->column_stride;
     for (int64_t i = 0; i < LANES; i++)
-        x[i] = i < n ? vec_load(in + i * m->column_stride) * scale : vec_splat(0);
+        x[i] = i < n ? vec_load(in + i * m->column_stride) : vec_splat(0);
     transpose(x);
 }
 
@@ -94,8 +75,8 @@ static void pack_panels_turned(real *panels, int64_t panel, const struct matrix 
                                int64_t end)
 {
     vec x[LANES];
-    for (int64_t r = first, n; r < end; r += n) {
-        n = run_of(m, r, end);
+    for (int64_t r = first; r < end; r += LANES) {
+        const int64_t n = min_int(LANES, end - r);
         for (int64_t c = 0; c < m->columns; c += LANES) {
             real *out = panels + c / PANEL * panel + r * PANEL + c % PANEL;
             load_turned(x, m, r, c, min_int(LANES, m->columns - c));
@@ -107,84 +88,21 @@ static void pack_panels_turned(real *panels, int64_t panel, const struct matrix 
 void NAME(pack_panels)(real *panels, int64_t panel, const struct matrix *m, int64_t first,
                        int64_t n)
 {
-    if (is_turned(m)) {
+    if (m->row_stride == 1 && m->column_stride != 1) {
         pack_panels_turned(panels, panel, m, first, first + n);
         return;
     }
     for (int64_t r = first; r < first + n; r++) {
-        const real *in = row_of(m, r), scale = scale_of(m, r);
+        const real *in = m->data + r * m->row_stride;
         for (int64_t c = 0; c < m->columns; c += PANEL) {
             const int64_t width = min_int(PANEL, m->columns - c), step = m->column_stride;
             real *out = panels + c / PANEL * panel + r * PANEL;
             if (step == 1) { /* whole vectors: what lies behind the last column is never used */
-                vec_store(out, vec_load(in + c) * scale);
-                if (width > LANES) vec_store(out + LANES, vec_load(in + c + LANES) * scale);
+                vec_store(out, vec_load(in + c));
+                if (width > LANES) vec_store(out + LANES, vec_load(in + c + LANES));
             } else {
-                for (int64_t i = 0; i < width; i++) out[i] = in[(c + i) * step] * scale;
+                for (int64_t i = 0; i < width; i++) out[i] = in[(c + i) * step];
             }
         }
     }
-}
-
-/* The first n lanes. */
-ALWAYS_INLINE void store_part(real *to, vec x, int64_t n)
-{
-    real all[LANES];
-    vec_store(all, x);
-    for (int64_t i = 0; i < n; i++) to[i] = all[i];
-}
-
-/* A block is packed with whole vectors, whose ends are overwritten by what comes next. So a row's
- * last vector goes first where several rows are at hand, and only the end of the block needs care.
- */
-static void pack_block_turned(real *out, const struct matrix *m, int64_t column, int64_t width)
-{
-    vec x[LANES];
-    for (int64_t r = 0, n; r < m->rows; r += n) {
-        n = run_of(m, r, m->rows);
-        for (int64_t at = (width - 1) / LANES * LANES; at >= 0; at -= LANES) {
-            const int64_t columns = min_int(LANES, width - at);
-            load_turned(x, m, r, column + at, columns);
-            for (int64_t i = 0; i < n; i++) {
-                real *to = out + (r + i) * width + at;
-                if (r + i < m->rows - 1)
-                    vec_store(to, x[i]);
-                else
-                    store_part(to, x[i], columns);
-            }
-        }
-    }
-}
-
-void NAME(pack_blocks)(real *blocks, const struct matrix *m, int64_t block)
-{
-    const int64_t column = block_first(m->columns, block);
-    const int64_t width = block_first(m->columns, block + 1) - column;
-    real *out = blocks + column * m->rows;
-    if (is_turned(m)) {
-        pack_block_turned(out, m, column, width);
-        return;
-    }
-    for (int64_t r = 0; r < m->rows; r++, out += width) {
-        const real *in = row_of(m, r) + column * m->column_stride, scale = scale_of(m, r);
-        if (m->column_stride == 1 && r < m->rows - 1)
-            for (int64_t i = 0; i < width; i += LANES) vec_store(out + i, vec_load(in + i) * scale);
-        else
-            for (int64_t i = 0; i < width; i++) out[i] = in[i * m->column_stride] * scale;
-    }
-}
-
-void NAME(unpack_taps)(real *to, const real *panels, int64_t panel, int64_t row, int64_t taps,
-                       int64_t columns)
-{
-    vec x[LANES];
-    for (int64_t c = 0; c < columns; c += LANES)
-        for (int64_t tap = (taps - 1) / LANES * LANES; tap >= 0; tap -= LANES) {
-            const real *in = panels + c / PANEL * panel + (row + tap) * PANEL + c % PANEL;
-            for (int64_t i = 0; i < LANES; i++)
-                x[i] = tap + i < taps ? vec_load(in + i * PANEL) : vec_splat(0);
-            transpose(x);
-            for (int64_t i = 0; i < LANES && c + i < columns; i++)
-                vec_store(to + (c + i) * taps + tap, x[i]);
-        }
 }

@@ -70,16 +70,15 @@ ALWAYS_INLINE vec_int inside(const struct tile *t, int64_t at, const struct tap 
 
 /* Writes, or where the vector holds an image's end already, merges a column of rows. */
 ALWAYS_INLINE void put_rows(real *out, int64_t step, const real *in, int64_t in_step, int64_t n,
-                            vec_int mask, int merge)
+                            const real *scale, vec_int mask, int merge)
 {
-    if (merge)
-        for (int64_t c = 0; c < n; c++) {
-            vec_int old = (vec_int)vec_load(out + c * step);
-            vec_store(out + c * step, (vec)(old | ((vec_int)vec_load(in + c * in_step) & mask)));
-        }
-    else
-        for (int64_t c = 0; c < n; c++)
-            vec_store(out + c * step, masked(mask, vec_load(in + c * in_step)));
+    for (int64_t c = 0; c < n; c++, out += step, in += in_step) {
+        vec x = vec_load(in);
+        if (scale) x *= vec_splat(scale[c]);
+        x = masked(mask, x);
+        if (merge) x = (vec)((vec_int)x | (vec_int)vec_load(out));
+        vec_store(out, x);
+    }
 }
 
 /* The rows of one vector of pixels as far as they belong to one image. */
@@ -95,7 +94,7 @@ static void put_image(const struct tile *t, const struct window *w, const struct
         const int64_t shift = tap.dy * t->width + tap.dx;
         real *row = out + tap.number * PANEL;
         if (start + shift > -LANES && start + shift < plane)
-            put_rows(row, step, in + shift, from->channel_stride, w->channels,
+            put_rows(row, step, in + shift, from->channel_stride, w->channels, w->scale,
                      inside(t, at, &tap) & here, merge);
         else if (!merge)
             for (int64_t c = 0; c < w->channels; c++) vec_store(row + c * step, vec_splat(0));

@@ -26,8 +26,9 @@ struct tile {
 /* What a pixel sees: tap (i,j) of kh x kw is `direction` times (i - kh/2, j - kw/2) away. */
 struct window {
     int64_t channels, kh, kw;
-    int direction; /* 1, or -1: the mirrored window */
-    int edge;      /* one channel more, that is 1 outside the image */
+    int direction;     /* 1, or -1: the mirrored window */
+    int edge;          /* one channel more, that is 1 outside the image */
+    const real *scale; /* im2col multiplies each channel by its number; NULL: by 1 */
 };
 ALWAYS_INLINE int64_t window_taps(const struct window *w) { return w->kh * w->kw; }
 ALWAYS_INLINE int64_t window_rows(const struct window *w)

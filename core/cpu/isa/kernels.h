@@ -15,6 +15,7 @@ struct kernel_table {
      * data. */
     size_t (*scratch[OP_COUNT])(const struct step *, int threads);
     int64_t (*chain_hidden)(const struct step *, int i);
+    void (*chain_packing)(const struct step *, int stage, struct packing *);
     void (*optim)(struct pool *, const struct optim_args *);
     double (*sum_squares)(struct pool *, const void *x, int64_t n);
     void (*ema)(struct pool *, void *average, const void *x, int64_t n, double decay);
@@ -51,6 +52,7 @@ SCRATCH_OPS(SCRATCH)
 #undef SCRATCH
 
 int64_t NAME(chain_hidden)(const struct step *, int i);
+void NAME(chain_packing)(const struct step *, int stage, struct packing *);
 void NAME(optim)(struct pool *, const struct optim_args *);
 double NAME(sum_squares)(struct pool *, const void *x, int64_t n);
 void NAME(ema)(struct pool *, void *average, const void *x, int64_t n, double decay);

@@ -24,7 +24,7 @@ struct multiply {
 static size_t work_size(const struct multiply *m)
 {
     const int64_t depth = divide_up(min_int(m->depth, DEPTH), PANEL) * PANEL;
-    const int64_t rows = min_int(m->rows, CHUNK);
+    const int64_t rows = divide_up(min_int(m->rows, CHUNK), PANEL) * PANEL;
     const int64_t columns = divide_up(min_int(m->columns, CHUNK), PANEL) * PANEL;
     struct carve room = { NULL, 0 };
     CARVE(&room, real, depth * rows);
@@ -32,18 +32,14 @@ static size_t work_size(const struct multiply *m)
     return room.used;
 }
 
-/* What is packed of A is chosen so that reading it is contiguous. */
+/* A is packed as it lies, so that reading it is contiguous. */
 static void pack_a(struct product *p, real *to, const real *a, int64_t row, int64_t column)
 {
-    if (row == 1 && column != 1) {
-        const struct matrix m = matrix_of(a, p->depth, p->rows, column, row);
-        for (int64_t i = 0; i < block_count(p->rows); i++) NAME(pack_blocks)(to, &m, i);
-        p->a_panel = 0;
-    } else {
-        const struct matrix m = matrix_of(a, p->rows, p->depth, row, column);
-        p->a_panel = p->rows * PANEL;
-        NAME(pack_panels)(to, p->a_panel, &m, 0, p->rows);
-    }
+    p->a_turned = row == 1 && column != 1;
+    const struct matrix m = p->a_turned ? matrix_of(a, p->depth, p->rows, column, row)
+                                        : matrix_of(a, p->rows, p->depth, row, column);
+    p->a_panel = m.rows * PANEL;
+    NAME(pack_panels)(to, p->a_panel, &m, 0, m.rows);
     p->a = to;
 }
 
@@ -65,7 +61,7 @@ static void multiply_chunk(void *arg, int64_t task, int worker)
         .exact = 1,
     };
     const int64_t depth = divide_up(min_int(m->depth, DEPTH), PANEL) * PANEL;
-    real *a_room = CARVE(&room, real, depth * min_int(m->rows, CHUNK));
+    real *a_room = CARVE(&room, real, depth * divide_up(min_int(m->rows, CHUNK), PANEL) * PANEL);
     real *b_room = CARVE(&room, real, depth * divide_up(min_int(m->columns, CHUNK), PANEL) * PANEL);
 
     for (int64_t i = m->n_axes - 1, rest = item; i >= 0; rest /= m->axis[i], i--) {
@@ -288,6 +284,8 @@ static void dw_chain_of(struct chain *c, struct chain_backward *b, const struct 
     b->dy = planes_of(dy);
 }
 
+static const struct tensor unwanted;
+
 size_t NAME(scratch_MATC_DW)(const struct step *step, int threads)
 {
     if (plane_of(&step->in[1]) == 1) {
@@ -297,14 +295,14 @@ size_t NAME(scratch_MATC_DW)(const struct step *step, int threads)
     struct chain c;
     struct chain_backward b = { 0 };
     struct carve room = { NULL, 0 };
+    const struct tensor out[3] = { step->out[0], unwanted, unwanted };
     dw_chain_of(&c, &b, step);
-    NAME(chain_carve_backward)(&b, &c, &room, threads);
+    NAME(chain_carve_backward)(&b, &c, &room, out, threads);
     return room.used;
 }
 
 void NAME(kernel_MATC_DW)(const struct step *step, struct run *run)
 {
-    static const struct tensor unwanted;
     if (plane_of(&step->in[1]) == 1) {
         struct multiply m = dw_rows_of(step);
         multiply_run(&m, step, run);
@@ -314,7 +312,7 @@ void NAME(kernel_MATC_DW)(const struct step *step, struct run *run)
     struct chain_backward b = { .pool = engine_pool(run->engine) };
     struct carve room = { step->scratch, 0 };
     dw_chain_of(&c, &b, step);
-    NAME(chain_carve_backward)(&b, &c, &room, pool_threads(b.pool));
     const struct tensor out[3] = { step->out[0], unwanted, unwanted };
+    NAME(chain_carve_backward)(&b, &c, &room, out, pool_threads(b.pool));
     NAME(chain_run_backward)(&b, out);
 }

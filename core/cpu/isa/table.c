@@ -15,6 +15,7 @@ const struct kernel_table NAME(kernel_table) = {
     },
     .scratch = { SCRATCH_OPS(SCRATCH) },
     .chain_hidden = NAME(chain_hidden),
+    .chain_packing = NAME(chain_packing),
     .optim = NAME(optim),
     .sum_squares = NAME(sum_squares),
     .ema = NAME(ema),
