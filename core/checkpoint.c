@@ -24,6 +24,11 @@ struct writer {
     int64_t n;
 };
 
+static void unpack(const struct safetensors_tensor *t, void *to)
+{
+    packing_unpack(t->layout, strcmp(t->dtype, "F64") ? DT_F32 : DT_F64, to, t->data);
+}
+
 static glow_status add_arena(struct writer *w, const char *prefix, const void *arena,
                              bool trained_only)
 {
@@ -37,6 +42,10 @@ static glow_status add_arena(struct writer *w, const char *prefix, const void *a
                                           .data = (const char *)arena +
                                                   p->offset * (int64_t)dtype_size(m->real) };
         for (int k = 0; k < p->type.rank; k++) t->dim[k] = p->type.dim[k];
+        if (p->packing.count) {
+            t->unpack = unpack;
+            t->layout = &p->packing;
+        }
         t->name = bump_print(&w->memory, "%s%s", prefix, p->name);
         if (!t->name) return fail_memory(64, "checkpoint");
     }
@@ -205,6 +214,7 @@ static glow_status load_tensor(const struct checkpoint *c, const struct model *m
                     "%s: tensor \"%s\" is %s (%s); this model wants real numbers of shape %s",
                     c->path, name, t->dtype, have, type_text(&p->type, want, sizeof want));
     for (int64_t i = 0; i < p->count; i++) {
+        const int64_t at = param_position(p, i);
         float f;
         double d;
         if (f32) {
@@ -213,9 +223,9 @@ static glow_status load_tensor(const struct checkpoint *c, const struct model *m
         } else
             memcpy(&d, (const char *)t->data + 8 * i, 8);
         if (m->real == DT_F64)
-            ((double *)arena)[p->offset + i] = d;
+            ((double *)arena)[at] = d;
         else
-            ((float *)arena)[p->offset + i] = (float)d;
+            ((float *)arena)[at] = (float)d;
     }
     return GLOW_OK;
 }

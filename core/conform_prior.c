@@ -132,15 +132,15 @@ static glow_status check_gradient(const char *subject, struct model *m, struct c
     TRY_OUT(program_run(train, 1, 1, 0));
     for (int i = 0; i < m->n_params; i++)
         for (int64_t k = 0; k < m->params[i].count && k < 8; k++) {
-            double *w = (double *)m->weights + m->params[i].offset + k, keep = *w, loss[2];
+            const int64_t at = param_position(&m->params[i], k);
+            double *w = (double *)m->weights + at, keep = *w, loss[2];
             for (int side = 0; side < 2; side++) {
                 *w = keep + (side ? -1e-6 : 1e-6);
                 TRY_OUT(program_run(eval, 1, 1, 0));
                 loss[side] = program_scalar(eval, "loss");
             }
             *w = keep;
-            worst = fmax(worst, fabs((loss[0] - loss[1]) / 2e-6 -
-                                     ((double *)m->gradients)[m->params[i].offset + k]));
+            worst = fmax(worst, fabs((loss[0] - loss[1]) / 2e-6 - ((double *)m->gradients)[at]));
         }
     conform_bound(r, subject, "parameter gradients = differences", worst, 1e-6);
 out:

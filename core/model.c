@@ -333,8 +333,8 @@ static glow_status build(struct model *m)
         l->out = graph_value(g, t.x)->type;
         l->n_params = m->n_params - l->first_param;
     }
-    model_lay_out(m);
     status = g->status;
+    if (status == GLOW_OK) status = model_lay_out(m, g);
 out:
     trace_close(&t);
     graph_free(g);

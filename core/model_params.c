@@ -3,7 +3,6 @@
  * layout, so that an optimizer runs over whole sections. */
 #include <stdlib.h>
 #include <string.h>
-#include "graph.h"
 #include "model_private.h"
 #include "philox.h"
 
@@ -87,21 +86,49 @@ static int section(const struct param *p)
     return strcmp(p->group, "weight") || (p->flags & GLOW_PARAM_NO_L2) ? 1 : 0;
 }
 
-void model_lay_out(struct model *m)
+/* A parameter that one chain alone reads, in one place, is kept as the backend likes it there. */
+static glow_status choose_packings(struct model *m, const struct graph *g)
 {
+    int *uses = calloc((size_t)m->n_params + 1, sizeof *uses);
+    if (!uses) return fail_memory((size_t)m->n_params * sizeof *uses, "model");
+    for (uint32_t i = 1; i < g->n_nodes; i++) {
+        const struct node *n = &g->nodes[i];
+        const struct op_call c = { .op = n->op,
+                                   .n_in = n->n_in,
+                                   .n_ai = n->n_ai,
+                                   .n_ad = n->n_ad,
+                                   .in = n->in,
+                                   .ai = n->ai,
+                                   .ad = n->ad };
+        for (uint32_t k = 0; k < n->n_in; k++) {
+            const struct node *maker = graph_maker(g, n->in[k]);
+            if (!n->in[k] || maker->op != OP_PARAM) continue;
+            struct param *p = &m->params[maker->ai[0]];
+            p->packing = uses[maker->ai[0]]++ ? (struct packing){ 0 } : wanted_packing(g, &c, k);
+        }
+    }
+    free(uses);
+    return GLOW_OK;
+}
+
+glow_status model_lay_out(struct model *m, const struct graph *g)
+{
+    TRY(choose_packings(m, g));
     for (int s = 0; s < 3; s++) {
         m->section[s] = m->n_elements;
         for (int i = 0; i < m->n_params; i++) {
             struct param *p = &m->params[i];
             if (section(p) != s) continue;
             p->offset = m->n_elements;
-            m->n_elements += (p->count + 15) / 16 * 16;
+            p->stored = p->packing.count ? p->packing.count : p->count;
+            m->n_elements += (p->stored + 15) / 16 * 16;
             if (s < 2) m->n_trained += p->count;
         }
     }
     m->section[3] = m->n_elements;
     if (!m->n_elements) m->n_elements = 16;
     m->sealed = true;
+    return GLOW_OK;
 }
 
 glow_status model_arena(struct model *m, void **p, const char *owner)
@@ -125,19 +152,21 @@ glow_status model_training_arenas(struct model *m, int moments, bool average)
 void model_get(const struct model *m, const void *from, int index, double *out)
 {
     const struct param *p = &m->params[index];
-    for (int64_t i = 0; i < p->count; i++)
-        out[i] = m->real == DT_F64 ? ((const double *)from)[p->offset + i]
-                                   : (double)((const float *)from)[p->offset + i];
+    for (int64_t i = 0; i < p->count; i++) {
+        const int64_t at = param_position(p, i);
+        out[i] = m->real == DT_F64 ? ((const double *)from)[at] : (double)((const float *)from)[at];
+    }
 }
 
 void model_set(struct model *m, void *to, int index, const double *in)
 {
     const struct param *p = &m->params[index];
     for (int64_t i = 0; i < p->count; i++) {
+        const int64_t at = param_position(p, i);
         if (m->real == DT_F64)
-            ((double *)to)[p->offset + i] = in[i];
+            ((double *)to)[at] = in[i];
         else
-            ((float *)to)[p->offset + i] = (float)in[i];
+            ((float *)to)[at] = (float)in[i];
     }
 }
 

@@ -43,6 +43,12 @@ static int64_t place(const struct packing *p, int64_t o, int64_t i, int64_t tap)
     return c / p->panel * p->panel_stride + r * p->panel + c % p->panel;
 }
 
+int64_t packing_position(const struct packing *p, int64_t element)
+{
+    const int64_t column = element / p->taps, channels = p->in + p->edge;
+    return place(p, column / channels, column % channels, element % p->taps);
+}
+
 #define COPY(type)                                                                                 \
     for (int64_t o = 0, at = 0; o < p->out; o++)                                                   \
         for (int64_t i = 0; i < p->in + p->edge; i++)                                              \

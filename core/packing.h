@@ -24,5 +24,7 @@ void packing_complete(struct packing *);
  * cleared, and back. */
 void packing_pack(const struct packing *, int32_t dtype, void *packed, const void *plain);
 void packing_unpack(const struct packing *, int32_t dtype, void *plain, const void *packed);
+/* Where the element of that number in C order lies. */
+int64_t packing_position(const struct packing *, int64_t element);
 int packing_equal(const struct packing *, const struct packing *);
 #endif

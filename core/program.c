@@ -41,7 +41,9 @@ static void *memory_of(const struct compiler *c, value_id v)
 static void value_tensor(const struct compiler *c, value_id v, struct tensor *t)
 {
     const struct value *x = &c->g->values[v];
-    *t = (struct tensor){ .data = memory_of(c, v), .dtype = x->real, .rank = x->type.rank + 1 };
+    *t = (struct tensor){
+        .data = memory_of(c, v), .dtype = x->real, .rank = x->type.rank + 1, .packing = x->packing
+    };
     t->dim[0] = x->type.batched ? c->g->batch : 1;
     for (int i = 0; i < x->type.rank; i++) t->dim[i + 1] = x->type.dim[i];
     memcpy(t->stride, x->stride, sizeof t->stride);
@@ -155,6 +157,12 @@ static glow_status make_copy(const struct compiler *c, value_id v, void *arena, 
     struct tensor *t = bump_alloc(&c->p->memory, 2 * sizeof *t);
     if (!t) return fail_memory(2 * sizeof *t, "program");
     value_tensor(c, v, &t[0]);
+    if (t[0].packing) /* the parameter's own: a copy with its padding */
+        t[0] = (struct tensor){ .data = t[0].data,
+                                .dtype = t[0].dtype,
+                                .rank = 2,
+                                .dim = { 1, t[0].packing->count },
+                                .stride = { 0, 1 } };
     t[1] = t[0];
     t[1].data = (char *)arena + m->params[index].offset * (int64_t)dtype_size(m->real);
     int64_t stride = 1;
@@ -331,7 +339,7 @@ void program_read(const struct tensor *t, int64_t n, double *out)
 
 static bool all_finite(const struct tensor *t)
 {
-    int64_t n = tensor_count(t);
+    int64_t n = t->packing ? t->packing->count : tensor_count(t);
     if (!t->data) return true;
     for (int64_t i = 0; i < n; i++)
         if (!isfinite(t->dtype == DT_F64 ? ((const double *)t->data)[i]

@@ -203,9 +203,12 @@ uint64_t rig_hash_params(const struct model *m, const void *arena)
 {
     uint64_t h = 0;
     for (int i = 0; i < m->n_params; i++) {
-        size_t size = dtype_size(m->real);
-        h = 31 * h + rig_hash((const char *)arena + (size_t)m->params[i].offset * size,
-                              (size_t)m->params[i].count * size);
+        size_t n = (size_t)m->params[i].count;
+        double *x = calloc(n, sizeof *x);
+        ck_assert_ptr_nonnull(x);
+        model_get(m, arena, i, x);
+        h = 31 * h + rig_hash(x, n * sizeof *x);
+        free(x);
     }
     return h;
 }

@@ -218,8 +218,10 @@ START_TEST(plug_in_kernels)
     struct glow_type types[5] = {
         scalar_type, { .rank = -1 }, { .rank = -1 }, scalar_type, scalar_type
     };
-    struct tensor in[3] = { { x, DT_F64, 1, { 4 }, { 1 } }, { .data = NULL }, { .data = NULL } };
-    struct tensor out[2] = { { y, DT_F64, 1, { 4 }, { 1 } }, { .data = NULL } };
+    struct tensor in[3] = { { x, DT_F64, 1, { 4 }, { 1 }, NULL },
+                            { .data = NULL },
+                            { .data = NULL } };
+    struct tensor out[2] = { { y, DT_F64, 1, { 4 }, { 1 }, NULL }, { .data = NULL } };
     struct step step = { .op = OP_CUSTOM,
                          .n_in = 3,
                          .n_out = 2,
