@@ -20,11 +20,17 @@ struct packing {
 
 /* Fills in the rest of a packing whose out, in, taps, edge, scatter, turned and panel are set. */
 void packing_complete(struct packing *);
+/* Rows and columns of what is cut into panels. */
+int64_t packing_rows(const struct packing *);
+int64_t packing_columns(const struct packing *);
 /* Copies weights of one real type (DT_F32, DT_F64) from C order into a packing, whose padding is
  * cleared, and back. */
 void packing_pack(const struct packing *, int32_t dtype, void *packed, const void *plain);
 void packing_unpack(const struct packing *, int32_t dtype, void *plain, const void *packed);
-/* Where the element of that number in C order lies. */
-int64_t packing_position(const struct packing *, int64_t element);
+/* The same for outputs first .. first+n-1 alone, padding left as it is. */
+void packing_pack_outputs(const struct packing *, int32_t dtype, void *packed, const void *plain,
+                          int64_t first, int64_t n);
+void packing_unpack_outputs(const struct packing *, int32_t dtype, void *plain, const void *packed,
+                            int64_t first, int64_t n);
 int packing_equal(const struct packing *, const struct packing *);
 #endif
