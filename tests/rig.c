@@ -159,6 +159,12 @@ int64_t rig_count(const struct program *p, const char *output)
 
 void rig_train(struct rig_training *t, const char *members, const char *sections)
 {
+    rig_train_on(&backend_cpu, t, members, sections);
+}
+
+void rig_train_on(const struct backend *backend, struct rig_training *t, const char *members,
+                  const char *sections)
+{
     struct config *config;
     size_t size = strlen(members) + strlen(sections) + 32;
     char *text = malloc(size);
@@ -170,7 +176,8 @@ void rig_train(struct rig_training *t, const char *members, const char *sections
     free(text);
     OK(settings_read(&t->settings, config));
     OK(model_new(&t->model, config, rig_registry(),
-                 &(struct model_options){ .threads = t->settings.threads,
+                 &(struct model_options){ .backend = backend,
+                                          .threads = t->settings.threads,
                                           .real = t->settings.real,
                                           .seed = t->settings.seed }));
     OK(trainer_open(&t->trainer, t->model, &t->settings));
