@@ -65,7 +65,7 @@ struct model {
 };
 
 struct model_options {
-    const struct backend *backend; /* NULL: cpu */
+    const struct backend *backend; /* NULL: backend_default */
     int threads;                   /* 0: all */
     int32_t real;                  /* DT_F32 (0 too) or DT_F64 */
     uint64_t seed;                 /* of initial parameters */
@@ -106,6 +106,6 @@ double model_temperature(const struct model *, const struct latent *);
  * as a JSON object by path. The caller decrefs. NULL when out of memory. */
 json_t *model_instances(const struct model *);
 /* Copies a parameter of an arena to or from doubles in C order. */
-void model_get(const struct model *, const void *arena, int index, double *out);
-void model_set(struct model *, void *arena, int index, const double *in);
+glow_status model_get(const struct model *, const void *arena, int index, double *out);
+glow_status model_set(struct model *, void *arena, int index, const double *in);
 #endif

@@ -144,30 +144,61 @@ glow_status model_training_arenas(struct model *m, int moments, bool average)
     if (moments > 1) TRY(model_arena(m, &m->moment2, "second moments"));
     if (average && !m->average) {
         TRY(model_arena(m, &m->average, "moving average"));
-        memcpy(m->average, m->weights, (size_t)m->n_elements * dtype_size(m->real));
+        return backend_copy(m->backend, m->engine, m->average, m->weights,
+                            (size_t)m->n_elements * dtype_size(m->real));
     }
     return GLOW_OK;
 }
 
-void model_get(const struct model *m, const void *from, int index, double *out)
+/* Where a parameter lies in an arena, in host memory: the arena's own, or fresh, to be freed. */
+static void *host_param(const struct model *m, const void *arena, const struct param *p,
+                        void **fresh)
 {
-    const struct param *p = &m->params[index];
-    for (int64_t i = 0; i < p->count; i++) {
-        const int64_t at = param_position(p, i);
-        out[i] = m->real == DT_F64 ? ((const double *)from)[at] : (double)((const float *)from)[at];
-    }
+    size_t size = dtype_size(m->real);
+    *fresh = NULL;
+    if (!m->backend->download) return (char *)(uintptr_t)arena + (size_t)p->offset * size;
+    *fresh = calloc((size_t)p->stored, size);
+    if (!*fresh) fail_memory((size_t)p->stored * size, p->name);
+    return *fresh;
 }
 
-void model_set(struct model *m, void *to, int index, const double *in)
+glow_status model_get(const struct model *m, const void *from, int index, double *out)
 {
     const struct param *p = &m->params[index];
-    for (int64_t i = 0; i < p->count; i++) {
-        const int64_t at = param_position(p, i);
-        if (m->real == DT_F64)
-            ((double *)to)[at] = in[i];
-        else
-            ((float *)to)[at] = (float)in[i];
+    size_t size = dtype_size(m->real);
+    void *fresh, *x = host_param(m, from, p, &fresh);
+    if (!x) return GLOW_ENOMEM;
+    glow_status status = GLOW_OK;
+    if (fresh)
+        status = m->backend->download(m->engine, x, (const char *)from + (size_t)p->offset * size,
+                                      (size_t)p->stored * size);
+    for (int64_t i = 0; i < p->count && status == GLOW_OK; i++) {
+        const int64_t at = param_position(p, i) - p->offset;
+        out[i] = m->real == DT_F64 ? ((const double *)x)[at] : (double)((const float *)x)[at];
     }
+    free(fresh);
+    return status;
+}
+
+glow_status model_set(struct model *m, void *to, int index, const double *in)
+{
+    const struct param *p = &m->params[index];
+    size_t size = dtype_size(m->real);
+    void *fresh, *x = host_param(m, to, p, &fresh);
+    if (!x) return GLOW_ENOMEM;
+    for (int64_t i = 0; i < p->count; i++) {
+        const int64_t at = param_position(p, i) - p->offset;
+        if (m->real == DT_F64)
+            ((double *)x)[at] = in[i];
+        else
+            ((float *)x)[at] = (float)in[i];
+    }
+    glow_status status = GLOW_OK;
+    if (fresh)
+        status = m->backend->upload(m->engine, (char *)to + (size_t)p->offset * size, x,
+                                    (size_t)p->stored * size);
+    free(fresh);
+    return status;
 }
 
 glow_status model_draw_param(struct model *m, int index)
@@ -192,7 +223,7 @@ glow_status model_draw_param(struct model *m, int index)
         break;
     default: s->fill(&p->owner->self, s, p->owner->seed, x, p->count);
     }
-    model_set(m, m->weights, index, x);
+    glow_status status = model_set(m, m->weights, index, x);
     free(x);
-    return p->owner->status;
+    return status == GLOW_OK ? p->owner->status : status;
 }

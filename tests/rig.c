@@ -127,12 +127,7 @@ void rig_write(const struct program *p, const char *input, const double *values)
 {
     struct tensor *t = program_input(p, input);
     if (!t) ck_abort_msg("no input %s", input);
-    for (int64_t i = 0, n = tensor_count(t); i < n; i++) {
-        if (t->dtype == DT_F64)
-            ((double *)t->data)[i] = values[i];
-        else
-            ((float *)t->data)[i] = (float)values[i];
-    }
+    OK(program_set(p, t, values));
 }
 
 void rig_go(struct program *p) { OK(program_run(p, 1, 1, 0)); }
@@ -147,7 +142,7 @@ static const struct tensor *output_of(const struct program *p, const char *outpu
 void rig_read(const struct program *p, const char *output, double *values)
 {
     const struct tensor *t = output_of(p, output);
-    program_read(t, t->dim[0], values);
+    OK(program_read(p, t, t->dim[0], values));
 }
 
 int64_t rig_count(const struct program *p, const char *output)

@@ -378,7 +378,7 @@ static void check_input(struct program *p, const struct built *b, int i, const c
     double *at = x->data, *want = calloc((size_t)n, sizeof *want);
     ck_assert_ptr_nonnull(want);
     rig_go(p);
-    if (g) program_read(g, g->dim[0], want);
+    if (g) program_read(p, g, g->dim[0], want);
     for (int64_t k = 0; k < n; k++) {
         double keep = at[k], s[2];
         for (int side = 0; side < 2; side++) {
