@@ -6,6 +6,10 @@
  * of threads: a kernel splits its work into parts of a size that only the shapes decide, and adds
  * the parts up in order.
  *
+ * Memory may be a device's, which the host can't reach: what goes in and out passes through
+ * backend_upload and backend_download. A device works behind the host's back; upload, download and
+ * `finish` are where the host hears of a kernel that failed.
+ *
  * Memory rules. Every tensor starts at a multiple of 64 bytes unless it is a view; at least 256
  * bytes before and behind each arena can be read, never written. Kernels do not allocate: they ask
  * for scratch at build time. Inputs keep to the layout that ops.def states, outputs are dense. */
@@ -67,6 +71,15 @@ struct optim_args { /* w -= update(g); m, v: moments, NULL where not used */
     uint64_t t;        /* update number, from 1: bias correction */
 };
 
+/* Memory of a device, to show, in bytes. */
+struct memory_report {
+    size_t used, peak;     /* in blocks that alloc gave */
+    size_t reserved;       /* from the device, for these blocks and the next */
+    size_t available, all; /* of the device */
+};
+
+struct recording; /* a list of steps, ready to be started as one */
+
 struct backend {
     const char *name;
     /* An engine with that many threads (0: all processors of this process). */
@@ -104,9 +117,38 @@ struct backend {
     /* From now on `run` adds the seconds of each step to seconds_by_op[op] (OP_COUNT numbers);
      * NULL: off. */
     void (*profile)(struct engine *, double *seconds_by_op);
+
+    /* The rest only where memory is a device's; else NULL. */
+
+    /* Copies into and out of the device, in order with what runs there. When they return, the
+     * host's side may be used again. */
+    glow_status (*upload)(struct engine *, void *to, const void *from, size_t bytes);
+    glow_status (*download)(struct engine *, void *to, const void *from, size_t bytes);
+    /* Copies within the device. */
+    glow_status (*copy)(struct engine *, void *to, const void *from, size_t bytes);
+    /* Waits for the device. */
+    glow_status (*finish)(struct engine *);
+    /* Makes a recording of steps that have run before; their operands and what they point to must
+     * outlive it. */
+    glow_status (*record)(struct engine *, const struct step *, int64_t n, struct recording **);
+    glow_status (*replay)(struct engine *, struct recording *, struct run *);
+    void (*forget)(struct engine *, struct recording *);
+    void (*memory)(struct engine *, struct memory_report *);
 };
 
 extern const struct backend backend_cpu;
-/* The backend of that name ("auto", "cpu", ...), or an error that says what is there. */
+/* The backend of that name ("auto", "cpu", "cuda"), or an error that says what is there, or why it
+ * can't be used. "auto" takes the best that works, and notes why a better one does not. */
 glow_status backend_find(const char *name, const struct backend **out);
+/* Where nobody says which: the one that the environment's GLOW_BACKEND names, else the CPU's. */
+glow_status backend_default(const struct backend **out);
+
+/* Memory in and out, whoever's it is. */
+glow_status backend_upload(const struct backend *, struct engine *, void *to, const void *from,
+                           size_t bytes);
+glow_status backend_download(const struct backend *, struct engine *, void *to, const void *from,
+                             size_t bytes);
+glow_status backend_copy(const struct backend *, struct engine *, void *to, const void *from,
+                         size_t bytes);
+glow_status backend_finish(const struct backend *, struct engine *);
 #endif

@@ -19,15 +19,30 @@ struct checkpoint {
 
 struct writer {
     const struct model *m;
+    void *copies[4]; /* of arenas that the host can't reach */
+    int n_copies;
     struct bump memory;
     struct safetensors_tensor *tensors;
     int64_t n;
 };
 
+static void unpack(const struct safetensors_tensor *t, void *to)
+{
+    packing_unpack(t->layout, strcmp(t->dtype, "F64") ? DT_F32 : DT_F64, to, t->data);
+}
+
 static glow_status add_arena(struct writer *w, const char *prefix, const void *arena,
                              bool trained_only)
 {
     const struct model *m = w->m;
+    if (arena && m->backend->download) {
+        size_t bytes = (size_t)m->n_elements * dtype_size(m->real);
+        void *copy = malloc(bytes);
+        if (!copy) return fail_memory(bytes, "checkpoint");
+        w->copies[w->n_copies++] = copy;
+        TRY(m->backend->download(m->engine, copy, arena, bytes));
+        arena = copy;
+    }
     for (int i = 0; arena && i < m->n_params; i++) {
         const struct param *p = &m->params[i];
         if (trained_only && (p->flags & GLOW_PARAM_FROZEN)) continue;
@@ -37,6 +52,10 @@ static glow_status add_arena(struct writer *w, const char *prefix, const void *a
                                           .data = (const char *)arena +
                                                   p->offset * (int64_t)dtype_size(m->real) };
         for (int k = 0; k < p->type.rank; k++) t->dim[k] = p->type.dim[k];
+        if (p->packing.count) {
+            t->unpack = unpack;
+            t->layout = &p->packing;
+        }
         t->name = bump_print(&w->memory, "%s%s", prefix, p->name);
         if (!t->name) return fail_memory(64, "checkpoint");
     }
@@ -109,6 +128,7 @@ glow_status checkpoint_save(const char *path, const struct model *m, const struc
                                        { "memory", t ? policies[t->memory] : "" } };
     status = safetensors_write(path, w.tensors, w.n, meta, GLOW_COUNT(meta));
 out:
+    for (int i = 0; i < w.n_copies; i++) free(w.copies[i]);
     bump_free(&w.memory);
     json_decref(instances);
     free(config);
@@ -183,8 +203,8 @@ const json_t *checkpoint_instances(const struct checkpoint *c) { return c->insta
 
 /* ---------------------------------------------------------------- loading */
 
-static glow_status load_tensor(const struct checkpoint *c, const struct model *m,
-                               const char *prefix, int index, void *arena)
+static glow_status load_tensor(const struct checkpoint *c, struct model *m, const char *prefix,
+                               int index, void *arena)
 {
     const struct param *p = &m->params[index];
     char name[1024], have[256] = "", want[96];
@@ -204,23 +224,22 @@ static glow_status load_tensor(const struct checkpoint *c, const struct model *m
         return fail(GLOW_EINVAL,
                     "%s: tensor \"%s\" is %s (%s); this model wants real numbers of shape %s",
                     c->path, name, t->dtype, have, type_text(&p->type, want, sizeof want));
+    double *x = malloc((size_t)p->count * sizeof *x);
+    if (!x) return fail_memory((size_t)p->count * sizeof *x, p->name);
     for (int64_t i = 0; i < p->count; i++) {
         float f;
-        double d;
         if (f32) {
             memcpy(&f, (const char *)t->data + 4 * i, 4);
-            d = f;
+            x[i] = f;
         } else
-            memcpy(&d, (const char *)t->data + 8 * i, 8);
-        if (m->real == DT_F64)
-            ((double *)arena)[p->offset + i] = d;
-        else
-            ((float *)arena)[p->offset + i] = (float)d;
+            memcpy(&x[i], (const char *)t->data + 8 * i, 8);
     }
-    return GLOW_OK;
+    glow_status status = model_set(m, arena, index, x);
+    free(x);
+    return status;
 }
 
-static glow_status load_arena(const struct checkpoint *c, const struct model *m, const char *prefix,
+static glow_status load_arena(const struct checkpoint *c, struct model *m, const char *prefix,
                               void *arena, bool trained_only)
 {
     for (int i = 0; i < m->n_params; i++)
@@ -261,7 +280,8 @@ glow_status checkpoint_load(struct checkpoint *c, struct model *m)
     m->initialised = initialised && !strcmp(initialised, "true");
     if (!has_prefix(c, "average.")) return GLOW_OK;
     TRY(model_training_arenas(m, 0, true));
-    memcpy(m->average, m->weights, (size_t)m->n_elements * dtype_size(m->real)); /* frozen ones */
+    TRY(backend_copy(m->backend, m->engine, m->average, m->weights,
+                     (size_t)m->n_elements * dtype_size(m->real))); /* frozen ones */
     return load_arena(c, m, "average.", m->average, true);
 }
 

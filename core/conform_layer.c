@@ -105,17 +105,6 @@ out:
     return status;
 }
 
-static void put(const struct tensor *t, const double *x)
-{
-    int64_t n = tensor_count(t);
-    for (int64_t i = 0; i < n; i++) {
-        if (t->dtype == DT_F64)
-            ((double *)t->data)[i] = x[i];
-        else
-            ((float *)t->data)[i] = (float)x[i];
-    }
-}
-
 static double largest_difference(const double *a, const double *b, int64_t n)
 {
     double worst = 0;
@@ -180,19 +169,20 @@ struct values {
     double *y, *z, *logdet, *s, *dx;
 };
 
-static void read_all(const struct program *p, const struct bench *b, struct values *v)
+static glow_status read_all(const struct program *p, const struct bench *b, struct values *v)
 {
-    program_read(program_output(p, "y"), SAMPLES, v->y);
+    TRY(program_read(p, program_output(p, "y"), SAMPLES, v->y));
     double *z = v->z;
     for (int k = 0; k < b->l->n_latents;
          k++) { /* sample by sample: (SAMPLES, n_latent) is not needed */
         const struct tensor *t = program_output(p, p->outputs[1 + k].name);
-        program_read(t, SAMPLES, z);
+        TRY(program_read(p, t, SAMPLES, z));
         z += tensor_count(t);
     }
-    program_read(program_output(p, "logdet"), SAMPLES, v->logdet);
-    program_read(program_output(p, "s"), SAMPLES, v->s);
-    if (program_output(p, "dx")) program_read(program_output(p, "dx"), SAMPLES, v->dx);
+    TRY(program_read(p, program_output(p, "logdet"), SAMPLES, v->logdet));
+    TRY(program_read(p, program_output(p, "s"), SAMPLES, v->s));
+    const struct tensor *dx = program_output(p, "dx");
+    return dx ? program_read(p, dx, SAMPLES, v->dx) : GLOW_OK;
 }
 
 static double *values_alloc(const struct bench *b, struct values *v)
@@ -210,10 +200,9 @@ static double *values_alloc(const struct bench *b, struct values *v)
 static glow_status run_forward(struct bench *b, struct program *p, const double *x,
                                struct values *v)
 {
-    put(program_input(p, "x"), x);
+    TRY(program_set(p, program_input(p, "x"), x));
     TRY(program_run(p, 5, 9, 0));
-    read_all(p, b, v);
-    return GLOW_OK;
+    return read_all(p, b, v);
 }
 
 static glow_status check_inverse(struct bench *b, struct program *forward, const struct values *v)
@@ -233,16 +222,16 @@ static glow_status check_inverse(struct bench *b, struct program *forward, const
                     fail_message());
         goto out;
     }
-    put(program_input(back, "y"), v->y);
+    TRY_OUT(program_set(back, program_input(back, "y"), v->y));
     const double *z = v->z;
     for (int k = 0; k < b->l->n_latents; k++) {
         struct tensor *in = &back->inputs[1 + k].tensor;
-        put(in, z);
+        TRY_OUT(program_set(back, in, z));
         z += tensor_count(in);
     }
     TRY_OUT(program_run(back, 5, 9, 0));
-    program_read(program_output(back, "x"), SAMPLES, x);
-    program_read(program_output(back, "logdet"), SAMPLES, ld);
+    TRY_OUT(program_read(back, program_output(back, "x"), SAMPLES, x));
+    TRY_OUT(program_read(back, program_output(back, "logdet"), SAMPLES, ld));
     double size = 1 + largest(b->x, SAMPLES * b->n_in);
     if (t->left != GLOW_INV_NONE)
         conform_bound(b->r, b->subject, "inverse(forward(x)) = x",
@@ -468,10 +457,11 @@ static glow_status check_policies(struct bench *b)
                                      .batch = SAMPLES,
                                      .memory = (enum memory_policy)policy };
         TRY_OUT(program_make(&p, m, &o));
-        put(program_input(p, "x"), b->x);
+        TRY_OUT(program_set(p, program_input(p, "x"), b->x));
         status = program_run(p, 5, 9, 0);
         double *g = policy == MEMORY_STORE ? first : first + m->n_elements;
-        memcpy(g, m->gradients, bytes);
+        if (status == GLOW_OK)
+            status = backend_download(m->backend, m->engine, g, m->gradients, bytes);
         if (policy != MEMORY_STORE)
             worst = fmax(worst, largest_difference(g, first, m->n_elements) /
                                     (1 + largest(first, m->n_elements)));
@@ -489,8 +479,8 @@ static glow_status initialise(struct bench *b)
     struct program *p;
     struct program_options o = { .kind = PROGRAM_INIT, .batch = SAMPLES };
     TRY(program_make(&p, b->m, &o));
-    put(program_input(p, "x"), b->x);
-    glow_status status = program_run(p, 5, 9, 0);
+    glow_status status = program_set(p, program_input(p, "x"), b->x);
+    if (status == GLOW_OK) status = program_run(p, 5, 9, 0);
     double loss = program_scalar(p, "loss");
     program_free(p);
     if (status == GLOW_OK)

@@ -44,16 +44,17 @@ static void perturb(struct model *m)
 static glow_status check_density(const char *subject, struct model *m, struct conform_report *r)
 {
     struct program *eval = NULL, *sample = NULL;
+    const double one = 1, zero = 0;
     double *p = calloc(2 * GRID, sizeof *p), *z = p + GRID, total = 0, mean = 0, square = 0, m1 = 0,
            m2 = 0, h = 2 * EXTENT / GRID;
     glow_status status = p ? GLOW_OK : fail_memory(2 * GRID * sizeof *p, "conformance");
     if (status != GLOW_OK) return status;
     TRY_OUT(
         program_make(&eval, m, &(struct program_options){ .kind = PROGRAM_EVAL, .batch = GRID }));
-    double *x = program_input(eval, "x")->data;
-    for (int i = 0; i < GRID; i++) x[i] = -EXTENT + (i + 0.5) * h;
+    for (int i = 0; i < GRID; i++) z[i] = -EXTENT + (i + 0.5) * h;
+    TRY_OUT(program_set(eval, program_input(eval, "x"), z));
     TRY_OUT(program_run(eval, 1, 1, 0));
-    program_read(program_output(eval, "loglik"), GRID, p);
+    TRY_OUT(program_read(eval, program_output(eval, "loglik"), GRID, p));
     for (int i = 0; i < GRID; i++) {
         double mass = exp(p[i]) * h, at = -EXTENT + (i + 0.5) * h;
         total += mass;
@@ -63,9 +64,9 @@ static glow_status check_density(const char *subject, struct model *m, struct co
     conform_bound(r, subject, "density integrates to 1", fabs(total - 1), 1e-3);
     TRY_OUT(program_make(&sample, m,
                          &(struct program_options){ .kind = PROGRAM_SAMPLE, .batch = GRID }));
-    *(double *)sample->inputs[0].tensor.data = 1;
+    TRY_OUT(program_set(sample, &sample->inputs[0].tensor, &one));
     TRY_OUT(program_run(sample, 1, 1, 0));
-    program_read(program_output(sample, "x"), GRID, z);
+    TRY_OUT(program_read(sample, program_output(sample, "x"), GRID, z));
     for (int i = 0; i < GRID; i++) {
         m1 += z[i] / GRID;
         m2 += z[i] * z[i] / GRID;
@@ -74,9 +75,9 @@ static glow_status check_density(const char *subject, struct model *m, struct co
     conform_bound(r, subject, "samples have the mean", fabs(m1 - mean), error);
     conform_bound(r, subject, "samples have the deviation",
                   fabs(sqrt(fmax(m2 - m1 * m1, 0)) - deviation), error);
-    *(double *)sample->inputs[0].tensor.data = 0;
+    TRY_OUT(program_set(sample, &sample->inputs[0].tensor, &zero));
     TRY_OUT(program_run(sample, 1, 1, 0));
-    program_read(program_output(sample, "x"), GRID, z);
+    TRY_OUT(program_read(sample, program_output(sample, "x"), GRID, z));
     double finite = 0;
     for (int i = 0; i < GRID; i++) finite += isfinite(z[i]) ? 0 : 1;
     conform_bound(r, subject, "temperature 0 is finite", finite, 0);
@@ -101,11 +102,12 @@ static glow_status check_round_trip(const char *subject, struct model *m, struct
         program_make(&encode, m, &(struct program_options){ .kind = PROGRAM_ENCODE, .batch = N }));
     TRY_OUT(
         program_make(&decode, m, &(struct program_options){ .kind = PROGRAM_DECODE, .batch = N }));
-    memcpy(program_input(encode, "x")->data, x, (size_t)n * sizeof *x);
+    TRY_OUT(program_set(encode, program_input(encode, "x"), x));
     TRY_OUT(program_run(encode, 1, 1, 0));
-    program_read(program_output(encode, "latent:y"), N, decode->inputs[0].tensor.data);
+    TRY_OUT(program_read(encode, program_output(encode, "latent:y"), N, x + n));
+    TRY_OUT(program_set(decode, &decode->inputs[0].tensor, x + n));
     TRY_OUT(program_run(decode, 1, 1, 0));
-    program_read(program_output(decode, "x"), N, x + n);
+    TRY_OUT(program_read(decode, program_output(decode, "x"), N, x + n));
     for (int64_t i = 0; i < n; i++) worst = fmax(worst, fabs(x[i] - x[n + i]));
     conform_bound(r, subject, "decode(encode(z)) = z", worst, 1e-9);
 out:
@@ -120,32 +122,41 @@ static glow_status check_gradient(const char *subject, struct model *m, struct c
 {
     enum { N = 3 };
     struct program *train = NULL, *eval = NULL;
-    double worst = 0;
+    double worst = 0, *x = NULL;
     int64_t n = N * model_dimensions(m);
     glow_status status = GLOW_OK;
     if (!m->n_params) return GLOW_OK;
+    x = calloc((size_t)n + 2 * (size_t)m->n_elements, sizeof *x);
+    if (!x) return fail_memory((size_t)n * sizeof *x, "conformance");
+    double *w = x + n, *g = w + m->n_elements;
     TRY_OUT(
         program_make(&train, m, &(struct program_options){ .kind = PROGRAM_TRAIN, .batch = N }));
     TRY_OUT(program_make(&eval, m, &(struct program_options){ .kind = PROGRAM_EVAL, .batch = N }));
-    conform_noise(3, GLOW_GAUSS, program_input(train, "x")->data, n);
-    conform_noise(3, GLOW_GAUSS, program_input(eval, "x")->data, n);
+    conform_noise(3, GLOW_GAUSS, x, n);
+    TRY_OUT(program_set(train, program_input(train, "x"), x));
+    TRY_OUT(program_set(eval, program_input(eval, "x"), x));
     TRY_OUT(program_run(train, 1, 1, 0));
-    for (int i = 0; i < m->n_params; i++)
+    for (int i = 0; i < m->n_params; i++) {
+        model_get(m, m->weights, i, w);
+        model_get(m, m->gradients, i, g);
         for (int64_t k = 0; k < m->params[i].count && k < 8; k++) {
-            double *w = (double *)m->weights + m->params[i].offset + k, keep = *w, loss[2];
+            double keep = w[k], loss[2];
             for (int side = 0; side < 2; side++) {
-                *w = keep + (side ? -1e-6 : 1e-6);
+                w[k] = keep + (side ? -1e-6 : 1e-6);
+                model_set(m, m->weights, i, w);
                 TRY_OUT(program_run(eval, 1, 1, 0));
                 loss[side] = program_scalar(eval, "loss");
             }
-            *w = keep;
-            worst = fmax(worst, fabs((loss[0] - loss[1]) / 2e-6 -
-                                     ((double *)m->gradients)[m->params[i].offset + k]));
+            w[k] = keep;
+            model_set(m, m->weights, i, w);
+            worst = fmax(worst, fabs((loss[0] - loss[1]) / 2e-6 - g[k]));
         }
+    }
     conform_bound(r, subject, "parameter gradients = differences", worst, 1e-6);
 out:
     program_free(train);
     program_free(eval);
+    free(x);
     return status;
 }
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "instance.h"
+#include "model.h"
 
 const char *const op_names[OP_COUNT] = {
 #define OP(name, text, class, layout) text,
@@ -99,9 +100,29 @@ value_id graph_fail(struct graph *g, glow_status status, const char *format, ...
     return GRAPH_ERROR;
 }
 
+/* The packing of a parameter, NULL: it is kept in C order. */
+static const struct packing *packing_of(const struct graph *g, int64_t param)
+{
+    const struct packing *packing = &g->model->params[param].packing;
+    return packing->count ? packing : NULL;
+}
+
+/* A value as a bind wants it: gradients and new values of a parameter like the parameter, outputs
+ * in C order. */
+static value_id prepare_bound(struct graph *g, enum bind_kind kind, int32_t index, value_id v)
+{
+    const struct packing *want = kind == BIND_OUTPUT ? NULL : packing_of(g, index);
+    const struct packing *have = g->values[v].packing;
+    if (have && want && packing_equal(have, want)) return v;
+    if (have) v = graph_unary(g, OP_UNPACK, v);
+    return want && v != GRAPH_ERROR ? graph_op(g, OP_PACK, 1, &v, 1, (int64_t[1]){ index }) : v;
+}
+
 glow_status graph_bind(struct graph *g, enum bind_kind kind, int32_t index, value_id v)
 {
     if (v == GRAPH_ERROR || v == 0) return g->status;
+    v = prepare_bound(g, kind, index, v);
+    if (v == GRAPH_ERROR) return g->status;
     if (!grow(&g->binds, &g->cap_binds, g->n_binds + 1, sizeof *g->binds)) {
         out_of_memory(g);
         return g->status;
@@ -200,6 +221,13 @@ static void view_strides(const struct op_call *c, const struct value *x, struct 
     }
 }
 
+int64_t graph_value_bytes(const struct graph *g, const struct value *v)
+{
+    int64_t n =
+        v->packing ? v->packing->count : type_count(&v->type) * (v->type.batched ? g->batch : 1);
+    return n * (int64_t)dtype_size(v->real);
+}
+
 /* ---------------------------------------------------------------- adding nodes */
 
 static bool takes_absent(int op)
@@ -275,6 +303,13 @@ static bool rehash(struct graph *g)
     return true;
 }
 
+/* How output k of a node (its inputs are stored already) keeps weights; NULL: in C order. */
+static const struct packing *output_packing(const struct graph *g, const struct node *n, int k)
+{
+    if (n->op == OP_PARAM || n->op == OP_PACK) return packing_of(g, n->ai[0]);
+    return n->op == OP_CHAIN_VJP && n->in[k] ? g->values[n->in[k]].packing : NULL;
+}
+
 static value_id store(struct graph *g, uint32_t slot, uint32_t epoch, const struct op_call *c,
                       const struct glow_type *out, int n_out)
 {
@@ -303,7 +338,8 @@ static value_id store(struct graph *g, uint32_t slot, uint32_t epoch, const stru
                              .out = (uint32_t)k,
                              .base = id,
                              .real = physical(g, c, &out[k]),
-                             .type = out[k] };
+                             .type = out[k],
+                             .packing = output_packing(g, n, k) };
         if (op_classes[c->op] == CLASS_VIEW) {
             v->real = g->values[c->in[0]].real;
             view_strides(c, &g->values[c->in[0]], v);
@@ -314,7 +350,16 @@ static value_id store(struct graph *g, uint32_t slot, uint32_t epoch, const stru
     return n->out0;
 }
 
-/* Gives the inputs the physical type and the layout that the kernel expects. */
+/* Whether the kernel reads the input as it is kept. */
+static bool takes_packing(const struct graph *g, const struct op_call *c, uint32_t i)
+{
+    const struct packing *have = g->values[c->in[i]].packing;
+    if (!have || c->op == OP_UNPACK) return true;
+    struct packing want = wanted_packing(g, c, i);
+    return want.count && packing_equal(have, &want);
+}
+
+/* Gives the inputs the packing, the physical type and the layout that the kernel expects. */
 static bool prepare_inputs(struct graph *g, const struct op_call *c, const struct glow_type *out,
                            value_id *in)
 {
@@ -324,6 +369,8 @@ static bool prepare_inputs(struct graph *g, const struct op_call *c, const struc
     for (uint32_t i = 0; i < c->n_in; i++) {
         in[i] = c->in[i];
         if (!in[i]) continue;
+        if (!takes_packing(g, c, i)) in[i] = graph_unary(g, OP_UNPACK, in[i]);
+        if (in[i] == GRAPH_ERROR) return false;
         if (follow && g->values[in[i]].real != real)
             in[i] = graph_cast(g, in[i], real == DT_F64 ? GLOW_HI : GLOW_REAL);
         if (in[i] == GRAPH_ERROR) return false;

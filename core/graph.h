@@ -4,12 +4,17 @@
  *
  * Values are numbered; 0 is absent, GRAPH_ERROR absorbs. Nodes with equal operation, inputs and
  * attributes are one node (hash-consing), within an epoch: each layer of the backward walk has an
- * epoch of its own, or a value of the forward pass would be kept alive for it. */
+ * epoch of its own, or a value of the forward pass would be kept alive for it.
+ *
+ * Parameters that a convolution chain reads may be kept in the backend's panels (packing.h), and so
+ * are their gradients. Chains that want just that packing take such a value as it is; any other use
+ * gets UNPACK in between, a bind to the parameter PACK. */
 #ifndef CORE_GRAPH_H
 #define CORE_GRAPH_H
 #include <stdbool.h>
 #include "backend.h"
 #include "bump.h"
+#include "packing.h"
 
 struct model;
 struct instance;
@@ -22,6 +27,7 @@ struct value {
     int32_t real;                     /* physical type: DT_F32 or DT_F64 */
     struct glow_type type;            /* logical type: GLOW_REAL, GLOW_HI or GLOW_BOOL */
     int64_t stride[MAX_DIMS], offset; /* in elements of base's memory; axis 0 is the batch */
+    const struct packing *packing;    /* weights kept in panels (the model's); NULL: C order */
 };
 
 struct node {
@@ -99,6 +105,8 @@ value_id graph_add(struct graph *, const struct op_call *);
 value_id graph_fail(struct graph *, glow_status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 glow_status graph_bind(struct graph *, enum bind_kind, int32_t index, value_id);
+/* Bytes that a value which owns its memory takes. */
+int64_t graph_value_bytes(const struct graph *, const struct value *);
 /* Forgets how often random slots were asked for: before each callback of an instance's layer. */
 void graph_reset_draws(struct graph *);
 /* The same graph, simplified: aliases vanish, so that what they hid from rewriting and hash-consing
@@ -113,6 +121,8 @@ const char *type_text(const struct glow_type *, char *buf, size_t size);
 /* Output types of an operation (type rules, one for each op); returns the number of outputs, or -1
  * after graph_fail. */
 int infer_types(struct graph *, const struct op_call *, struct glow_type *out, int max_out);
+/* How the backend wants the weights in input `input` of a call kept; count is 0: in C order. */
+struct packing wanted_packing(const struct graph *, const struct op_call *, uint32_t input);
 /* A simpler value equal to the call, or 0. */
 value_id rewrite(struct graph *, const struct op_call *);
 

@@ -320,6 +320,35 @@ static void chain_tensors(const struct graph *g, const struct op_call *c, struct
     }
 }
 
+/* A chain as its backend sees it before there is memory: inputs hold a dummy. */
+enum { CHAIN_INPUTS = 1 + 3 * 20 };
+static struct step chain_step(const struct graph *g, const struct op_call *c, struct tensor *in)
+{
+    struct op_call forward = *c; /* CHAIN_VJP begins with the inputs of CHAIN */
+    forward.op = OP_CHAIN;
+    forward.n_in = 1 + 3 * (uint32_t)c->ai[0];
+    chain_tensors(g, &forward, in);
+    return (struct step){ .op = OP_CHAIN,
+                          .n_in = (int)forward.n_in,
+                          .n_ai = (int)c->n_ai,
+                          .n_ad = (int)c->n_ad,
+                          .in = in,
+                          .ai = c->ai,
+                          .ad = c->ad };
+}
+
+struct packing wanted_packing(const struct graph *g, const struct op_call *c, uint32_t input)
+{
+    struct packing packing = { 0 };
+    struct tensor in[CHAIN_INPUTS] = { 0 };
+    bool is_weight = (c->op == OP_CHAIN || c->op == OP_CHAIN_VJP) && input % 3 == 1 &&
+                     input <= 3 * (uint32_t)c->ai[0];
+    if (!is_weight || !g->backend->chain_packing) return packing;
+    struct step step = chain_step(g, c, in);
+    g->backend->chain_packing(&step, (int)input / 3, &packing);
+    return packing;
+}
+
 static int chain(struct graph *g, const struct op_call *c, struct glow_type *out, int max_out)
 {
     T x = IN(0);
@@ -337,15 +366,8 @@ static int chain(struct graph *g, const struct op_call *c, struct glow_type *out
     }
     out[0] = *x;
     out[0].dim[0] = width;
-    struct tensor in[1 + 3 * 20] = { 0 };
-    struct step step = { .op = c->op,
-                         .n_in = (int)c->n_in,
-                         .n_ai = (int)c->n_ai,
-                         .n_ad = (int)c->n_ad,
-                         .in = in,
-                         .ai = c->ai,
-                         .ad = c->ad };
-    chain_tensors(g, c, in);
+    struct tensor in[CHAIN_INPUTS] = { 0 };
+    struct step step = chain_step(g, c, in);
     for (int i = 0; i < n - 1; i++)
         out[1 + i] = (struct glow_type){ .dtype = GLOW_REAL,
                                          .rank = 1,
@@ -406,6 +428,8 @@ int infer_types(struct graph *g, const struct op_call *c, struct glow_type *out,
     case OP_CONV_DW: return convolution(g, c, out);
     case OP_CHAIN:
     case OP_CHAIN_VJP: return chain(g, c, out, max_out);
+    case OP_PACK:
+    case OP_UNPACK: *out = *IN(0); return 1;
     case OP_LU:
     case OP_LU_VJP:
     case OP_SLOGDET:

@@ -8,6 +8,7 @@ noinst_LTLIBRARIES += %D%/libcore.la
 %C%_libcore_la_SOURCES = \
 	%D%/backend.c \
 	%D%/backend.h \
+	%D%/backend_module.h \
 	%D%/bump.c \
 	%D%/bump.h \
 	%D%/checkpoint.c \

@@ -333,8 +333,8 @@ static glow_status build(struct model *m)
         l->out = graph_value(g, t.x)->type;
         l->n_params = m->n_params - l->first_param;
     }
-    model_lay_out(m);
     status = g->status;
+    if (status == GLOW_OK) status = model_lay_out(m, g);
 out:
     trace_close(&t);
     graph_free(g);
@@ -352,7 +352,7 @@ glow_status model_new(struct model **out, struct config *config, struct registry
     }
     m->config = config;
     m->registry = registry;
-    m->backend = o->backend ? o->backend : &backend_cpu;
+    m->backend = o->backend;
     m->real = o->real == DT_F64 ? DT_F64 : DT_F32;
     m->seed = o->seed;
     m->stored = o->stored;
@@ -374,6 +374,7 @@ glow_status model_new(struct model **out, struct config *config, struct registry
     }
     m->input.dtype = GLOW_REAL;
     m->input.batched = 1;
+    if (!m->backend) TRY_OUT(backend_default(&m->backend));
     TRY_OUT(m->backend->open(&m->engine, o->threads));
     TRY_OUT(add_flow(m, config_member(model, "flow"), "", 0));
     for (int i = 0; i < m->n_layers && m->stored; i++)

@@ -7,6 +7,7 @@
 #include "backend.h"
 #include "bump.h"
 #include "instance.h"
+#include "packing.h"
 
 struct param {
     const char *name; /* "level.0.step.3.affine.net.w1": in checkpoints */
@@ -15,7 +16,9 @@ struct param {
     uint32_t flags; /* GLOW_PARAM_* */
     const char *group;
     struct glow_param spec; /* how it is initialised */
-    int64_t offset, count;  /* elements in every arena */
+    int64_t count;
+    struct packing packing; /* how every arena keeps its elements; its count is 0: in C order */
+    int64_t offset, stored; /* where that begins, and how many elements it takes */
 };
 
 struct latent {
@@ -52,7 +55,7 @@ struct model {
     int n_latents, cap_latents;
     struct param *params;
     int n_params, cap_params;
-    int64_t n_elements, n_trained; /* of an arena (padded); trained parameters alone (exact) */
+    int64_t n_elements, n_trained; /* of an arena, padding too; of trained parameters, without */
     int64_t
         section[4]; /* arenas hold: weights with L2 | other trained | frozen |; starts and end */
     void *weights, *gradients, *moment1, *moment2, *average; /* arenas; NULL until needed */
@@ -62,7 +65,7 @@ struct model {
 };
 
 struct model_options {
-    const struct backend *backend; /* NULL: cpu */
+    const struct backend *backend; /* NULL: backend_default */
     int threads;                   /* 0: all */
     int32_t real;                  /* DT_F32 (0 too) or DT_F64 */
     uint64_t seed;                 /* of initial parameters */
@@ -84,6 +87,11 @@ glow_status model_training_arenas(struct model *, int moments, bool average);
  */
 int model_param(struct model *, const struct instance *, const struct glow_param *);
 int model_find_param(const struct model *, const char *name); /* or -1 */
+/* Where the arenas hold element k, in C order, of a parameter. */
+static inline int64_t param_position(const struct param *p, int64_t k)
+{
+    return p->offset + (p->packing.count ? packing_position(&p->packing, k) : k);
+}
 /* Adds latent `name` of a layer, with the prior of its CHILD option `slot`, or else the model's
  * own; returns its index, or -1 after fail. For flow.c, while the model is being built. */
 int model_add_latent(struct model *, int layer, const char *name, const char *slot,
@@ -97,7 +105,7 @@ double model_temperature(const struct model *, const struct latent *);
 /* Every instance of the model, children and priors too: path, kind, id, schema and resolved options
  * as a JSON object by path. The caller decrefs. NULL when out of memory. */
 json_t *model_instances(const struct model *);
-/* Copies a parameter of an arena to or from doubles. */
-void model_get(const struct model *, const void *arena, int index, double *out);
-void model_set(struct model *, void *arena, int index, const double *in);
+/* Copies a parameter of an arena to or from doubles in C order. */
+glow_status model_get(const struct model *, const void *arena, int index, double *out);
+glow_status model_set(struct model *, void *arena, int index, const double *in);
 #endif

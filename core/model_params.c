@@ -3,7 +3,6 @@
  * layout, so that an optimizer runs over whole sections. */
 #include <stdlib.h>
 #include <string.h>
-#include "graph.h"
 #include "model_private.h"
 #include "philox.h"
 
@@ -87,21 +86,49 @@ static int section(const struct param *p)
     return strcmp(p->group, "weight") || (p->flags & GLOW_PARAM_NO_L2) ? 1 : 0;
 }
 
-void model_lay_out(struct model *m)
+/* A parameter that one chain alone reads, in one place, is kept as the backend likes it there. */
+static glow_status choose_packings(struct model *m, const struct graph *g)
 {
+    int *uses = calloc((size_t)m->n_params + 1, sizeof *uses);
+    if (!uses) return fail_memory((size_t)m->n_params * sizeof *uses, "model");
+    for (uint32_t i = 1; i < g->n_nodes; i++) {
+        const struct node *n = &g->nodes[i];
+        const struct op_call c = { .op = n->op,
+                                   .n_in = n->n_in,
+                                   .n_ai = n->n_ai,
+                                   .n_ad = n->n_ad,
+                                   .in = n->in,
+                                   .ai = n->ai,
+                                   .ad = n->ad };
+        for (uint32_t k = 0; k < n->n_in; k++) {
+            const struct node *maker = graph_maker(g, n->in[k]);
+            if (!n->in[k] || maker->op != OP_PARAM) continue;
+            struct param *p = &m->params[maker->ai[0]];
+            p->packing = uses[maker->ai[0]]++ ? (struct packing){ 0 } : wanted_packing(g, &c, k);
+        }
+    }
+    free(uses);
+    return GLOW_OK;
+}
+
+glow_status model_lay_out(struct model *m, const struct graph *g)
+{
+    TRY(choose_packings(m, g));
     for (int s = 0; s < 3; s++) {
         m->section[s] = m->n_elements;
         for (int i = 0; i < m->n_params; i++) {
             struct param *p = &m->params[i];
             if (section(p) != s) continue;
             p->offset = m->n_elements;
-            m->n_elements += (p->count + 15) / 16 * 16;
+            p->stored = p->packing.count ? p->packing.count : p->count;
+            m->n_elements += (p->stored + 15) / 16 * 16;
             if (s < 2) m->n_trained += p->count;
         }
     }
     m->section[3] = m->n_elements;
     if (!m->n_elements) m->n_elements = 16;
     m->sealed = true;
+    return GLOW_OK;
 }
 
 glow_status model_arena(struct model *m, void **p, const char *owner)
@@ -117,28 +144,61 @@ glow_status model_training_arenas(struct model *m, int moments, bool average)
     if (moments > 1) TRY(model_arena(m, &m->moment2, "second moments"));
     if (average && !m->average) {
         TRY(model_arena(m, &m->average, "moving average"));
-        memcpy(m->average, m->weights, (size_t)m->n_elements * dtype_size(m->real));
+        return backend_copy(m->backend, m->engine, m->average, m->weights,
+                            (size_t)m->n_elements * dtype_size(m->real));
     }
     return GLOW_OK;
 }
 
-void model_get(const struct model *m, const void *from, int index, double *out)
+/* Where a parameter lies in an arena, in host memory: the arena's own, or fresh, to be freed. */
+static void *host_param(const struct model *m, const void *arena, const struct param *p,
+                        void **fresh)
 {
-    const struct param *p = &m->params[index];
-    for (int64_t i = 0; i < p->count; i++)
-        out[i] = m->real == DT_F64 ? ((const double *)from)[p->offset + i]
-                                   : (double)((const float *)from)[p->offset + i];
+    size_t size = dtype_size(m->real);
+    *fresh = NULL;
+    if (!m->backend->download) return (char *)(uintptr_t)arena + (size_t)p->offset * size;
+    *fresh = calloc((size_t)p->stored, size);
+    if (!*fresh) fail_memory((size_t)p->stored * size, p->name);
+    return *fresh;
 }
 
-void model_set(struct model *m, void *to, int index, const double *in)
+glow_status model_get(const struct model *m, const void *from, int index, double *out)
 {
     const struct param *p = &m->params[index];
-    for (int64_t i = 0; i < p->count; i++) {
-        if (m->real == DT_F64)
-            ((double *)to)[p->offset + i] = in[i];
-        else
-            ((float *)to)[p->offset + i] = (float)in[i];
+    size_t size = dtype_size(m->real);
+    void *fresh, *x = host_param(m, from, p, &fresh);
+    if (!x) return GLOW_ENOMEM;
+    glow_status status = GLOW_OK;
+    if (fresh)
+        status = m->backend->download(m->engine, x, (const char *)from + (size_t)p->offset * size,
+                                      (size_t)p->stored * size);
+    for (int64_t i = 0; i < p->count && status == GLOW_OK; i++) {
+        const int64_t at = param_position(p, i) - p->offset;
+        out[i] = m->real == DT_F64 ? ((const double *)x)[at] : (double)((const float *)x)[at];
     }
+    free(fresh);
+    return status;
+}
+
+glow_status model_set(struct model *m, void *to, int index, const double *in)
+{
+    const struct param *p = &m->params[index];
+    size_t size = dtype_size(m->real);
+    void *fresh, *x = host_param(m, to, p, &fresh);
+    if (!x) return GLOW_ENOMEM;
+    for (int64_t i = 0; i < p->count; i++) {
+        const int64_t at = param_position(p, i) - p->offset;
+        if (m->real == DT_F64)
+            ((double *)x)[at] = in[i];
+        else
+            ((float *)x)[at] = (float)in[i];
+    }
+    glow_status status = GLOW_OK;
+    if (fresh)
+        status = m->backend->upload(m->engine, (char *)to + (size_t)p->offset * size, x,
+                                    (size_t)p->stored * size);
+    free(fresh);
+    return status;
 }
 
 glow_status model_draw_param(struct model *m, int index)
@@ -163,7 +223,7 @@ glow_status model_draw_param(struct model *m, int index)
         break;
     default: s->fill(&p->owner->self, s, p->owner->seed, x, p->count);
     }
-    model_set(m, m->weights, index, x);
+    glow_status status = model_set(m, m->weights, index, x);
     free(x);
-    return p->owner->status;
+    return status == GLOW_OK ? p->owner->status : status;
 }

@@ -38,6 +38,16 @@ int packing_equal(const struct packing *a, const struct packing *b)
            a->scatter == b->scatter && a->turned == b->turned && a->panel == b->panel;
 }
 
+int64_t packing_position(const struct packing *p, int64_t element)
+{
+    const int64_t channels = p->in + p->edge, tap = element % p->taps,
+                  i = element / p->taps % channels, o = element / p->taps / channels;
+    if (p->scatter && i == p->in) return p->edge_offset + o * p->taps + tap;
+    const int64_t r = p->scatter ? o * p->taps + tap : o, c = p->scatter ? i : i * p->taps + tap;
+    const int64_t row = p->turned ? c : r, column = p->turned ? r : c;
+    return column / p->panel * p->panel_stride + row * p->panel + column % p->panel;
+}
+
 /* A run of n elements: in C order `plain_step` apart from `plain` on, in panels at `packed`, one
  * after the other up to the end of a panel, or `panel` apart when turned. */
 struct run {

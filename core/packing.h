@@ -32,5 +32,7 @@ void packing_pack_outputs(const struct packing *, int32_t dtype, void *packed, c
                           int64_t first, int64_t n);
 void packing_unpack_outputs(const struct packing *, int32_t dtype, void *plain, const void *packed,
                             int64_t first, int64_t n);
+/* Where the element of that number in C order lies. */
+int64_t packing_position(const struct packing *, int64_t element);
 int packing_equal(const struct packing *, const struct packing *);
 #endif

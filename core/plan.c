@@ -15,11 +15,6 @@ struct block {
     int32_t position;
 };
 
-static int64_t value_bytes(const struct graph *g, const struct value *v)
-{
-    return type_count(&v->type) * (v->type.batched ? g->batch : 1) * (int64_t)dtype_size(v->real);
-}
-
 /* A view that is all of its buffer, in order. */
 static bool is_plain(const struct graph *g, const struct value *v)
 {
@@ -37,7 +32,7 @@ static bool is_plain(const struct graph *g, const struct value *v)
 
 static void tensor_of(const struct graph *g, const struct value *v, struct tensor *t)
 {
-    *t = (struct tensor){ .dtype = v->real, .rank = v->type.rank + 1 };
+    *t = (struct tensor){ .dtype = v->real, .rank = v->type.rank + 1, .packing = v->packing };
     t->dim[0] = v->type.batched ? g->batch : 1;
     for (int i = 0; i < v->type.rank; i++) t->dim[i + 1] = v->type.dim[i];
     memcpy(t->stride, v->stride, sizeof t->stride);
@@ -106,7 +101,7 @@ static void find_lifetimes(const struct graph *g, struct plan *p, const char *li
                                            (int64_t)dtype_size(g->real) };
             else {
                 *out = (struct place){ PLACE_FIXED, 0, 0, p->fixed_bytes };
-                p->fixed_bytes += round_up(value_bytes(g, v));
+                p->fixed_bytes += round_up(graph_value_bytes(g, v));
             }
             continue;
         }
@@ -268,7 +263,7 @@ static glow_status find_offsets(const struct graph *g, struct plan *p, struct en
         const struct place *at = &p->places[i];
         if (g->values[i].base == i && at->kind == PLACE_ARENA && root[i] == i)
             b[n++] = (struct block){
-                round_up(value_bytes(g, &g->values[i])), 0, at->first, at->last, i, -1
+                round_up(graph_value_bytes(g, &g->values[i])), 0, at->first, at->last, i, -1
             };
     }
     for (uint32_t i = 0; i < p->n_order; i++) {

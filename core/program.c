@@ -41,27 +41,39 @@ static void *memory_of(const struct compiler *c, value_id v)
 static void value_tensor(const struct compiler *c, value_id v, struct tensor *t)
 {
     const struct value *x = &c->g->values[v];
-    *t = (struct tensor){ .data = memory_of(c, v), .dtype = x->real, .rank = x->type.rank + 1 };
+    *t = (struct tensor){
+        .data = memory_of(c, v), .dtype = x->real, .rank = x->type.rank + 1, .packing = x->packing
+    };
     t->dim[0] = x->type.batched ? c->g->batch : 1;
     for (int i = 0; i < x->type.rank; i++) t->dim[i + 1] = x->type.dim[i];
     memcpy(t->stride, x->stride, sizeof t->stride);
 }
 
-static void fill_constants(const struct compiler *c)
+/* Copies n doubles into memory of a type, wherever it is. */
+static glow_status put_doubles(const struct model *m, int32_t dtype, void *to, const double *x,
+                               int64_t n)
+{
+    if (dtype == DT_F64) return backend_upload(m->backend, m->engine, to, x, (size_t)n * sizeof *x);
+    float *narrow = malloc((size_t)n * sizeof *narrow);
+    if (!narrow) return fail_memory((size_t)n * sizeof *narrow, "program");
+    for (int64_t i = 0; i < n; i++) narrow[i] = (float)x[i];
+    glow_status status =
+        backend_upload(m->backend, m->engine, to, narrow, (size_t)n * sizeof *narrow);
+    free(narrow);
+    return status;
+}
+
+static glow_status fill_constants(const struct compiler *c)
 {
     for (uint32_t i = 1; i < c->g->n_nodes; i++) {
         const struct node *n = &c->g->nodes[i];
         if ((n->op != OP_CONST && n->op != OP_ARRAY) ||
             c->plan->places[n->out0].kind != PLACE_FIXED)
             continue;
-        void *to = memory_of(c, n->out0);
-        for (uint32_t k = 0; k < n->n_ad; k++) {
-            if (c->g->values[n->out0].real == DT_F64)
-                ((double *)to)[k] = n->ad[k];
-            else
-                ((float *)to)[k] = (float)n->ad[k];
-        }
+        TRY(put_doubles(c->p->model, c->g->values[n->out0].real, memory_of(c, n->out0), n->ad,
+                        n->n_ad));
     }
+    return GLOW_OK;
 }
 
 /* Twice the multiply-adds of a product: what a floor is computed from. */
@@ -155,6 +167,12 @@ static glow_status make_copy(const struct compiler *c, value_id v, void *arena, 
     struct tensor *t = bump_alloc(&c->p->memory, 2 * sizeof *t);
     if (!t) return fail_memory(2 * sizeof *t, "program");
     value_tensor(c, v, &t[0]);
+    if (t[0].packing) /* the parameter's own: a copy with its padding */
+        t[0] = (struct tensor){ .data = t[0].data,
+                                .dtype = t[0].dtype,
+                                .rank = 2,
+                                .dim = { 1, t[0].packing->count },
+                                .stride = { 0, 1 } };
     t[1] = t[0];
     t[1].data = (char *)arena + m->params[index].offset * (int64_t)dtype_size(m->real);
     int64_t stride = 1;
@@ -222,7 +240,7 @@ static glow_status compile(struct program *p, const struct program_graph *d,
     if (!p->steps) return fail_memory(plan->n_order * sizeof *p->steps, "program");
     for (uint32_t i = 0; i < plan->n_order; i++) TRY(make_step(&c, i, &p->steps[p->n_steps++]));
     TRY(make_copies(&c));
-    fill_constants(&c);
+    TRY(fill_constants(&c));
     return make_ports(&c, d);
 }
 
@@ -279,6 +297,7 @@ glow_status program_make(struct program **out, struct model *m, const struct pro
 void program_free(struct program *p)
 {
     if (!p) return;
+    if (p->recording) p->model->backend->forget(p->model->engine, p->recording);
     if (p->arena) p->model->backend->release(p->model->engine, p->arena);
     bump_free(&p->memory);
     free(p);
@@ -286,8 +305,14 @@ void program_free(struct program *p)
 
 glow_status program_run(struct program *p, uint64_t seed, uint64_t step, int64_t row)
 {
-    struct run r = { .engine = p->model->engine, .seed = seed, .step = step, .row = row };
-    return p->model->backend->run(p->model->engine, p->steps, p->n_steps, &r);
+    const struct backend *b = p->model->backend;
+    struct engine *engine = p->model->engine;
+    struct run r = { .engine = engine, .seed = seed, .step = step, .row = row };
+    if (p->recording) return b->replay(engine, p->recording, &r);
+    TRY(b->run(engine, p->steps, p->n_steps, &r));
+    if (b->record && p->has_run) return b->record(engine, p->steps, p->n_steps, &p->recording);
+    p->has_run = true;
+    return GLOW_OK;
 }
 
 static struct tensor *find_port(struct program_port *list, int n, const char *name)
@@ -309,35 +334,103 @@ double program_scalar(const struct program *p, const char *name)
 {
     double x = NAN;
     const struct tensor *t = program_output(p, name);
-    if (t) program_read(t, 1, &x);
+    if (t && program_read(p, t, 1, &x) != GLOW_OK) x = NAN;
     return x;
 }
 
-void program_read(const struct tensor *t, int64_t n, double *out)
+glow_status program_write(const struct program *p, const struct tensor *t, int64_t first, int64_t n,
+                          const void *rows)
 {
-    int64_t at[MAX_DIMS] = { 0 }, dim0 = t->dim[0] == 1 ? 1 : n, count = dim0, offset = 0;
-    for (int i = 1; i < t->rank; i++) count *= t->dim[i];
-    for (int64_t k = 0; k < count; k++) {
-        out[k] = t->dtype == DT_F64 ? ((const double *)t->data)[offset]
-                                    : (double)((const float *)t->data)[offset];
-        for (int i = t->rank - 1; i >= 0; i--) {
-            offset += t->stride[i];
-            if (++at[i] < (i ? t->dim[i] : dim0)) break;
-            offset -= at[i] * t->stride[i];
+    const struct model *m = p->model;
+    size_t row = (size_t)(tensor_count(t) / t->dim[0]) * dtype_size(t->dtype);
+    return backend_upload(m->backend, m->engine, (char *)t->data + (size_t)first * row, rows,
+                          (size_t)n * row);
+}
+
+glow_status program_set(const struct program *p, const struct tensor *t, const double *x)
+{
+    return put_doubles(p->model, t->dtype, t->data, x, tensor_count(t));
+}
+
+/* Memory of a tensor as the host sees it: its own, or a copy of what lies between its first and its
+ * last element. */
+struct window {
+    const char *origin; /* of element 0 */
+    void *copy;         /* to free */
+};
+
+static glow_status open_window(const struct model *m, const struct tensor *t, struct window *w)
+{
+    int64_t low = 0, high = 0;
+    *w = (struct window){ t->data, NULL };
+    if (!m->backend->download) return GLOW_OK;
+    for (int i = 0; i < t->rank; i++) {
+        int64_t far = (t->dim[i] - 1) * t->stride[i];
+        if (far < 0)
+            low += far;
+        else
+            high += far;
+    }
+    if (t->packing) high = t->packing->count - 1;
+    size_t size = dtype_size(t->dtype), bytes = (size_t)(high - low + 1) * size;
+    if (!(w->copy = malloc(bytes))) return fail_memory(bytes, "a program's output");
+    w->origin = (char *)w->copy - low * (int64_t)size;
+    glow_status status = m->backend->download(m->engine, w->copy,
+                                              (const char *)t->data + low * (int64_t)size, bytes);
+    if (status != GLOW_OK) free(w->copy);
+    return status;
+}
+
+glow_status program_fetch(const struct program *p, const struct tensor *t, int64_t n, void *rows)
+{
+    struct tensor part = *t;
+    struct window w;
+    int64_t at[MAX_DIMS] = { 0 }, offset = 0;
+    size_t size = dtype_size(t->dtype);
+    if (part.dim[0] > 1) part.dim[0] = n;
+    int64_t count = tensor_count(&part);
+    TRY(open_window(p->model, &part, &w));
+    if (tensor_is_dense(&part)) memcpy(rows, w.origin, (size_t)count * size);
+    for (int64_t k = 0; k < count && !tensor_is_dense(&part); k++) {
+        memcpy((char *)rows + (size_t)k * size, w.origin + offset * (int64_t)size, size);
+        for (int i = part.rank - 1; i >= 0; i--) {
+            offset += part.stride[i];
+            if (++at[i] < part.dim[i]) break;
+            offset -= at[i] * part.stride[i];
             at[i] = 0;
         }
     }
+    free(w.copy);
+    return GLOW_OK;
 }
 
-static bool all_finite(const struct tensor *t)
+glow_status program_read(const struct program *p, const struct tensor *t, int64_t n, double *out)
 {
-    int64_t n = tensor_count(t);
+    /* Into the upper half of the doubles, then widened from the front: no buffer of its own. */
+    int64_t count = tensor_count(t) / t->dim[0] * (t->dim[0] == 1 ? 1 : n);
+    if (t->dtype == DT_F64) return program_fetch(p, t, n, out);
+    float *narrow = (float *)out + count, x;
+    TRY(program_fetch(p, t, n, narrow));
+    for (int64_t k = 0; k < count; k++) {
+        memcpy(&x, &narrow[k], sizeof x);
+        out[k] = (double)x;
+    }
+    return GLOW_OK;
+}
+
+/* Of an output of a step, which is dense. What can't be read counts as not finite. */
+static bool all_finite(const struct model *m, const struct tensor *t)
+{
+    int64_t n = t->packing ? t->packing->count : tensor_count(t);
+    struct window w;
+    bool finite = true;
     if (!t->data) return true;
-    for (int64_t i = 0; i < n; i++)
-        if (!isfinite(t->dtype == DT_F64 ? ((const double *)t->data)[i]
-                                         : (double)((const float *)t->data)[i]))
-            return false;
-    return true;
+    if (open_window(m, t, &w) != GLOW_OK) return false;
+    for (int64_t i = 0; i < n && finite; i++)
+        finite = isfinite(t->dtype == DT_F64 ? ((const double *)w.origin)[i]
+                                             : (double)((const float *)w.origin)[i]);
+    free(w.copy);
+    return finite;
 }
 
 const char *program_find_nonfinite(struct program *p, uint64_t seed, uint64_t step, int64_t row,
@@ -352,7 +445,7 @@ const char *program_find_nonfinite(struct program *p, uint64_t seed, uint64_t st
             snprintf(text, size, "%s: %s", s->owner, fail_message());
             return text;
         }
-        for (int k = 0; k < n_out; k++) clean = clean && all_finite(&s->out[k]);
+        for (int k = 0; k < n_out; k++) clean = clean && all_finite(p->model, &s->out[k]);
         if (clean) continue;
         snprintf(text, size, "%s: %s", s->owner, op_names[s->op]);
         return text;

@@ -54,6 +54,8 @@ struct program {
     int stored, couplings; /* couplings whose activations are stored; couplings in all */
     uint32_t term_kinds;   /* kinds of the terms in loglik: exact, estimate or bound */
     double build_seconds;
+    struct recording *recording; /* of the steps, after the first run, where the backend has that */
+    bool has_run;
     struct bump memory;
 };
 
@@ -64,10 +66,16 @@ void program_free(struct program *);
 glow_status program_run(struct program *, uint64_t seed, uint64_t step, int64_t row);
 struct tensor *program_input(const struct program *, const char *name);        /* or NULL */
 const struct tensor *program_output(const struct program *, const char *name); /* or NULL */
-/* One element of an output as a double. */
+/* One element of an output as a double; NaN when there is none, or it can't be read. */
 double program_scalar(const struct program *, const char *name);
-/* Copies the samples [0, n) of an output to doubles, dense. */
-void program_read(const struct tensor *, int64_t n, double *out);
+/* Sets samples [first, first + n) of an input, from dense rows of its own type. */
+glow_status program_write(const struct program *, const struct tensor *, int64_t first, int64_t n,
+                          const void *rows);
+/* Sets all of an input, from doubles. */
+glow_status program_set(const struct program *, const struct tensor *, const double *x);
+/* Copies the samples [0, n) of an output, dense: in its own type, and as doubles. */
+glow_status program_fetch(const struct program *, const struct tensor *, int64_t n, void *rows);
+glow_status program_read(const struct program *, const struct tensor *, int64_t n, double *out);
 /* Runs again step by step and names the first that makes a NaN or Inf ("level.0.step.3.affine:
  * exp"), or returns NULL when there is none. `text` is where the name goes. */
 const char *program_find_nonfinite(struct program *, uint64_t seed, uint64_t step, int64_t row,

@@ -111,9 +111,7 @@ static glow_status add_configured(struct registry *r, const struct config *cfg)
     return GLOW_OK;
 }
 
-/* When this program runs from its build tree, BUILD/host or BUILD/tests/.., then BUILD; else false.
- */
-static bool find_build_tree(char *dir, size_t size)
+bool registry_build_tree(char *dir, size_t size)
 {
     ssize_t n = readlink("/proc/self/exe", dir, size - 1);
     if (n <= 0) return false;
@@ -141,7 +139,7 @@ static glow_status add_local(struct registry *r)
         free(entries[i]);
     }
     if (n >= 0) free(entries);
-    if (status || !find_build_tree(path, sizeof path - 16)) return status;
+    if (status || !registry_build_tree(path, sizeof path - 16)) return status;
     strcat(path, "/plugins");
     return add_tree(r, path, "/.libs");
 }

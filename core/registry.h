@@ -20,6 +20,9 @@ struct plugin_info { /* one descriptor and where it came from */
  * yet but a list of files; plug-ins are loaded when an id is first asked for. */
 glow_status registry_open(struct registry **, const struct config *cfg);
 void registry_free(struct registry *);
+/* When this program runs from its build tree, BUILD/host or BUILD/tests/.., then BUILD; else false.
+ */
+bool registry_build_tree(char *dir, size_t size);
 /* Loads one file, whatever its directory. Errors name file, id, field and versions. */
 glow_status registry_load_file(struct registry *, const char *path);
 /* Loads all plug-ins of the search path; files that are refused are listed on stderr as warnings,

@@ -114,13 +114,25 @@ out:
     return status;
 }
 
+static glow_status write_tensor(struct file *file, const struct safetensors_tensor *t)
+{
+    const size_t bytes = safetensors_bytes(t);
+    if (!t->unpack) return file_write(file, t->data, bytes);
+    void *plain = malloc(bytes + 1);
+    if (!plain) return fail_memory(bytes, t->name);
+    t->unpack(t, plain);
+    glow_status status = file_write(file, plain, bytes);
+    free(plain);
+    return status;
+}
+
 static glow_status write_data(struct file *file, const struct safetensors_tensor *tensors,
                               int64_t n)
 {
     for (size_t size = 8; size > 0; size /= 2)
         for (int64_t i = next_in_data(tensors, n, 0, size); i < n;
              i = next_in_data(tensors, n, i + 1, size))
-            TRY(file_write(file, tensors[i].data, safetensors_bytes(&tensors[i])));
+            TRY(write_tensor(file, &tensors[i]));
     return GLOW_OK;
 }
 
@@ -348,7 +360,7 @@ const struct safetensors_tensor *safetensors_at(const struct safetensors *file, 
 
 const struct safetensors_tensor *safetensors_find(const struct safetensors *file, const char *name)
 {
-    struct entry key = { { name, NULL, 0, { 0 }, NULL }, 0, 0 };
+    struct entry key = { .tensor = { .name = name } };
     struct entry *probe = &key, **found;
     found = bsearch(&probe, file->by_name, (size_t)file->n, sizeof *file->by_name, compare_names);
     return found ? &(*found)->tensor : NULL;

@@ -15,6 +15,10 @@ struct safetensors_tensor {
     int32_t rank;
     int64_t dim[SAFETENSORS_MAX_RANK];
     const void *data; /* dense, C order. In files of others it may be unaligned */
+    /* Of a tensor to write, unless NULL: makes C order of data that lies otherwise, as `layout`
+     * says. */
+    void (*unpack)(const struct safetensors_tensor *, void *to);
+    const void *layout;
 };
 struct safetensors_text {
     const char *key, *value;

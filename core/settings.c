@@ -16,7 +16,7 @@ static const struct glow_option train_options[] = {
            GLOW_OPT_INT),
     OPTION("threads", "compute threads; 0 = all processors. Results do not depend on it", NULL, "0",
            "[0,1024]", GLOW_OPT_INT),
-    OPTION("backend", "auto takes the fastest that this machine has", NULL, "\"auto\"", "auto|cpu",
+    OPTION("backend", "auto takes the fastest that this machine has", NULL, "\"auto\"", "auto|cpu|cuda",
            GLOW_OPT_ENUM),
     OPTION("precision", "of values and parameters; fp64 is for checks", NULL, "\"fp32\"",
            "fp32|fp64", GLOW_OPT_ENUM),

@@ -48,9 +48,9 @@ glow_status trainer_initialise(struct trainer *t, struct data *data)
     TRY_OUT(program_make(&p, m, &o));
     TRY_OUT(data_stream_open(&stream, data, &d));
     TRY_OUT(data_stream_next(stream, &batch));
-    struct tensor *x = program_input(p, "x");
-    memcpy(x->data, batch->x, (size_t)tensor_count(x) * dtype_size(x->dtype));
+    TRY_OUT(program_write(p, program_input(p, "x"), 0, o.batch, batch->x));
     TRY_OUT(program_run(p, s->seed, INIT_STEP, 0));
+    TRY_OUT(backend_finish(m->backend, m->engine));
     m->initialised = true;
     if (!isfinite(program_scalar(p, "loss"))) {
         char text[256];
@@ -111,13 +111,13 @@ glow_status trainer_step(struct trainer *t, const void *x, struct train_report *
 {
     const struct settings *s = t->settings;
     struct model *m = t->model;
-    struct tensor *input = program_input(t->program, "x");
     uint64_t step = t->step;
     int64_t row = 0, trained = m->section[2];
     *r = (struct train_report){ .accepted = true,
                                 .learning_rate = settings_learning_rate(s, t->updates + 1) };
-    memcpy(input->data, x, (size_t)tensor_count(input) * dtype_size(input->dtype));
+    TRY(program_write(t->program, program_input(t->program, "x"), 0, s->batch, x));
     TRY(program_run(t->program, s->seed, step, row));
+    TRY(backend_finish(m->backend, m->engine));
     r->inversion_error = program_scalar(t->program, "inversion_error");
     bool rebuilt =
         program_output(t->program, "inversion_error") != NULL; /* not when nothing is trained */
@@ -180,9 +180,9 @@ glow_status evaluate(struct model *m, struct data *data, int64_t batch, int64_t 
             status = fail(GLOW_ECANCEL, "interrupted");
             goto out;
         }
-        memcpy(x->data, b->x, (size_t)tensor_count(x) * dtype_size(x->dtype));
+        TRY_OUT(program_write(p, x, 0, batch, b->x));
         TRY_OUT(program_run(p, seed, 0, e->rows));
-        program_read(loglik, batch, nats);
+        TRY_OUT(program_read(p, loglik, batch, nats));
         for (int64_t i = 0; i < b->rows && e->rows < rows; i++, e->rows++) {
             sum += nats[i];
             if (per_row) per_row[e->rows] = nats[i];

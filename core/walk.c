@@ -109,8 +109,7 @@ static int64_t bytes_between(const struct graph *g, uint32_t first, uint32_t end
     int64_t bytes = 0;
     for (uint32_t v = first; v < end; v++)
         if (g->values[v].base == v && op_classes[g->nodes[g->values[v].node].op] != CLASS_LEAF)
-            bytes += type_count(&g->values[v].type) * (g->values[v].type.batched ? g->batch : 1) *
-                     (int64_t)dtype_size(g->values[v].real);
+            bytes += graph_value_bytes(g, &g->values[v]);
     return bytes;
 }
 

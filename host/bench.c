@@ -122,8 +122,8 @@ static glow_status initialise(struct bench *b)
     struct program *p;
     TRY(program_make(&p, b->session.model, &o));
     random_rows(b, 0);
-    port_write(program_input(p, "x"), b->batch, b->x);
-    glow_status status = program_run(p, b->session.settings.seed, 0, 0);
+    glow_status status = port_write(p, program_input(p, "x"), b->batch, b->x);
+    if (status == GLOW_OK) status = program_run(p, b->session.settings.seed, 0, 0);
     b->session.model->initialised = true;
     program_free(p);
     return status;
@@ -131,15 +131,11 @@ static glow_status initialise(struct bench *b)
 
 /* ---------------------------------------------------------------- one step */
 
-static void set_temperatures(struct program *p)
+static glow_status set_temperatures(struct program *p)
 {
-    for (int i = 0; i < p->n_inputs; i++) {
-        struct tensor *t = &p->inputs[i].tensor;
-        if (t->dtype == DT_F64)
-            *(double *)t->data = 1;
-        else
-            *(float *)t->data = 1;
-    }
+    const double one = 1;
+    for (int i = 0; i < p->n_inputs; i++) TRY(program_set(p, &p->inputs[i].tensor, &one));
+    return GLOW_OK;
 }
 
 static glow_status step(struct bench *b, uint64_t number)
@@ -154,7 +150,7 @@ static glow_status step(struct bench *b, uint64_t number)
         b->loss = report.loss;
         return GLOW_OK;
     }
-    port_write(program_input(b->program, "x"), b->batch, x);
+    TRY(port_write(b->program, program_input(b->program, "x"), b->batch, x));
     return program_run(b->program, seed, number, 0);
 }
 
@@ -292,7 +288,7 @@ static glow_status build(struct bench *b)
     TRY(initialise(b));
     if (q->mode == TRAIN) return trainer_open(&b->trainer, s->model, &s->settings);
     TRY(program_make(&b->program, s->model, &o));
-    if (q->mode == SAMPLE) set_temperatures(b->program);
+    if (q->mode == SAMPLE) TRY(set_temperatures(b->program));
     return GLOW_OK;
 }
 

@@ -46,10 +46,10 @@ static glow_status encode_rows(struct session *s, struct rows *rows, bool averag
         int64_t part = n - done < o.batch ? n - done : o.batch;
         if (cancel_requested) TRY_OUT(fail(GLOW_ECANCEL, "interrupted"));
         TRY_OUT(rows_read(rows, done, part, buffer));
-        port_write(program_input(p, "x"), part, buffer);
+        TRY_OUT(port_write(p, program_input(p, "x"), part, buffer));
         TRY_OUT(program_run(p, s->settings.seed, 0, rows_number(rows, done)));
         for (int i = 0; i < m->n_latents; i++) {
-            port_read(latents_output(p, i), part, buffer);
+            TRY_OUT(program_fetch(p, latents_output(p, i), part, buffer));
             TRY_OUT(npy_append(writers[i], buffer, part));
         }
     }

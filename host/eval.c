@@ -37,9 +37,9 @@ static glow_status density_grid(struct session *s, double lo, double hi, int64_t
             else
                 ((float *)x)[i] = (float)v;
         }
-        port_write(program_input(p, "x"), side, x);
+        TRY_OUT(port_write(p, program_input(p, "x"), side, x));
         TRY_OUT(program_run(p, s->settings.seed, 0, row * side));
-        program_read(program_output(p, "loglik"), side, density + row * side);
+        TRY_OUT(program_read(p, program_output(p, "loglik"), side, density + row * side));
     }
     for (int64_t i = 0; i < side * side; i++) density[i] = exp(density[i]);
 out:

@@ -74,25 +74,25 @@ static glow_status encode_ends(struct session *s, const void *x, int64_t n, bool
 {
     struct model *m = s->model;
     struct program_options o = { .kind = PROGRAM_ENCODE, .batch = 2, .average = average };
-    struct program *p;
+    struct program *p = NULL;
     glow_status status;
     void *ends = malloc(2 * output_row_bytes(m));
     if (!ends) return fail_memory(2 * output_row_bytes(m), "latents");
     TRY_OUT(program_make(&p, m, &o));
-    port_write(program_input(p, "x"), 2, x);
-    status = program_run(p, s->settings.seed, 0, 0);
+    status = port_write(p, program_input(p, "x"), 2, x);
+    if (status == GLOW_OK) status = program_run(p, s->settings.seed, 0, 0);
     for (int i = 0; i < m->n_latents && status == GLOW_OK; i++) {
         size_t row = latents_row_bytes(m, i);
         latent[i] = malloc((size_t)n * row);
         if (!latent[i])
             status = fail_memory((size_t)n * row, "latents");
         else {
-            port_read(latents_output(p, i), 2, ends);
+            TRY_OUT(program_fetch(p, latents_output(p, i), 2, ends));
             mix(ends, (int64_t)(row / dtype_size(m->real)), n, m->real, latent[i]);
         }
     }
-    program_free(p);
 out:
+    program_free(p);
     free(ends);
     return status;
 }

@@ -40,12 +40,12 @@ glow_status latents_decode(struct model *m, void *const *latent, int64_t n, uint
     size_t row = port_row_bytes(out);
     for (int64_t done = 0; done < n && status == GLOW_OK; done += o.batch) {
         int64_t rows = n - done < o.batch ? n - done : o.batch;
-        for (int i = 0; i < m->n_latents; i++)
-            port_write(latents_input(p, i), rows,
-                       (const char *)latent[i] + (size_t)done * latents_row_bytes(m, i));
-        status =
-            cancel_requested ? fail(GLOW_ECANCEL, "interrupted") : program_run(p, seed, 0, done);
-        if (status == GLOW_OK) port_read(out, rows, (char *)x + (size_t)done * row);
+        if (cancel_requested) status = fail(GLOW_ECANCEL, "interrupted");
+        for (int i = 0; i < m->n_latents && status == GLOW_OK; i++)
+            status = port_write(p, latents_input(p, i), rows,
+                                (const char *)latent[i] + (size_t)done * latents_row_bytes(m, i));
+        if (status == GLOW_OK) status = program_run(p, seed, 0, done);
+        if (status == GLOW_OK) status = program_fetch(p, out, rows, (char *)x + (size_t)done * row);
     }
     program_free(p);
     return status;

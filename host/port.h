@@ -9,7 +9,5 @@ int64_t port_batch(int64_t n);
 /* Bytes of one row of an input or output. */
 size_t port_row_bytes(const struct tensor *);
 /* Sets an input to n rows, and those beyond n, up to its batch, to copies of the last. n >= 1. */
-void port_write(struct tensor *, int64_t n, const void *rows);
-/* Copies the first n rows of an output. */
-void port_read(const struct tensor *, int64_t n, void *rows);
+glow_status port_write(const struct program *, const struct tensor *, int64_t n, const void *rows);
 #endif

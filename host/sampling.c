@@ -65,19 +65,14 @@ glow_status sampling_temperatures(const struct model *m, const char *text, doubl
 
 /* ---------------------------------------------------------------- drawing */
 
-static void set_inputs(const struct program *p, const double *temperature)
+static glow_status set_inputs(const struct program *p, const double *temperature)
 {
-    for (int k = 0; k < p->n_inputs; k++) {
-        struct tensor *t = &p->inputs[k].tensor;
-        const struct model *m = p->model;
-        for (int i = 0; i < m->n_latents; i++) {
-            if (strcmp(p->inputs[k].name + strlen("temperature:"), m->latents[i].name)) continue;
-            if (t->dtype == DT_F64)
-                *(double *)t->data = temperature[i];
-            else
-                *(float *)t->data = (float)temperature[i];
-        }
-    }
+    const struct model *m = p->model;
+    for (int k = 0; k < p->n_inputs; k++)
+        for (int i = 0; i < m->n_latents; i++)
+            if (!strcmp(p->inputs[k].name + strlen("temperature:"), m->latents[i].name))
+                TRY(program_set(p, &p->inputs[k].tensor, &temperature[i]));
+    return GLOW_OK;
 }
 
 glow_status sampling_draw(struct model *m, const double *temperature, int64_t n, uint64_t seed,
@@ -89,16 +84,15 @@ glow_status sampling_draw(struct model *m, const double *temperature, int64_t n,
     struct program *p;
     size_t row = (size_t)model_dimensions(m) * dtype_size(m->real);
     TRY(program_make(&p, m, &o));
-    set_inputs(p, temperature);
     const struct tensor *out = program_output(p, "x");
-    glow_status status = GLOW_OK;
+    glow_status status = set_inputs(p, temperature);
     for (int64_t done = 0; done < n && status == GLOW_OK; done += o.batch) {
         int64_t rows = n - done < o.batch ? n - done : o.batch;
         if (cancel_requested)
             status = fail(GLOW_ECANCEL, "interrupted");
         else
             status = program_run(p, seed, 0, done);
-        if (status == GLOW_OK) port_read(out, rows, (char *)x + (size_t)done * row);
+        if (status == GLOW_OK) status = program_fetch(p, out, rows, (char *)x + (size_t)done * row);
     }
     program_free(p);
     return status;

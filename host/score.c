@@ -47,9 +47,9 @@ static glow_status score_rows(struct session *s, struct rows *rows, bool average
         int64_t part = n - done < o.batch ? n - done : o.batch;
         if (cancel_requested) TRY_OUT(fail(GLOW_ECANCEL, "interrupted"));
         TRY_OUT(rows_read(rows, done, part, x));
-        port_write(program_input(p, "x"), part, x);
+        TRY_OUT(port_write(p, program_input(p, "x"), part, x));
         TRY_OUT(program_run(p, s->settings.seed, 0, rows_number(rows, done)));
-        program_read(program_output(p, "loglik"), o.batch, nats);
+        TRY_OUT(program_read(p, program_output(p, "loglik"), o.batch, nats));
         for (int64_t i = 0; i < part; i++) {
             print_name(rows_name(rows, done + i, name, sizeof name), rows_are_files(rows));
             printf(",%.6f,%.6f\n", nats[i], -nats[i] / per_dim);

@@ -64,6 +64,7 @@ check_PROGRAMS += \
 	%D%/test_gradient \
 	%D%/test_graph \
 	%D%/test_model \
+	%D%/test_packing \
 	%D%/test_plan \
 	%D%/test_program \
 	%D%/test_rewrite \
@@ -90,6 +91,7 @@ check_PROGRAMS += \
 %C%_test_gradient_LDADD = $(engine_LIBS)
 %C%_test_graph_LDADD = $(engine_LIBS)
 %C%_test_model_LDADD = $(engine_LIBS)
+%C%_test_packing_LDADD = $(engine_LIBS)
 %C%_test_plan_LDADD = $(engine_LIBS)
 %C%_test_program_LDADD = $(engine_LIBS)
 %C%_test_rewrite_LDADD = $(engine_LIBS)
@@ -208,6 +210,7 @@ EXTRA_DIST += \
 	%D%/plugins/gate.c \
 	%D%/plugins/oneway.c \
 	%D%/plugins/shared_noise.c \
+	%D%/plugins/twice.c \
 	%D%/wrong/wrong_inverse.c \
 	%D%/wrong/wrong_logdet.c \
 	%D%/wrong/wrong_vjp.c

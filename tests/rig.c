@@ -127,12 +127,7 @@ void rig_write(const struct program *p, const char *input, const double *values)
 {
     struct tensor *t = program_input(p, input);
     if (!t) ck_abort_msg("no input %s", input);
-    for (int64_t i = 0, n = tensor_count(t); i < n; i++) {
-        if (t->dtype == DT_F64)
-            ((double *)t->data)[i] = values[i];
-        else
-            ((float *)t->data)[i] = (float)values[i];
-    }
+    OK(program_set(p, t, values));
 }
 
 void rig_go(struct program *p) { OK(program_run(p, 1, 1, 0)); }
@@ -147,7 +142,7 @@ static const struct tensor *output_of(const struct program *p, const char *outpu
 void rig_read(const struct program *p, const char *output, double *values)
 {
     const struct tensor *t = output_of(p, output);
-    program_read(t, t->dim[0], values);
+    OK(program_read(p, t, t->dim[0], values));
 }
 
 int64_t rig_count(const struct program *p, const char *output)
@@ -158,6 +153,12 @@ int64_t rig_count(const struct program *p, const char *output)
 /* ---------------------------------------------------------------- training */
 
 void rig_train(struct rig_training *t, const char *members, const char *sections)
+{
+    rig_train_on(&backend_cpu, t, members, sections);
+}
+
+void rig_train_on(const struct backend *backend, struct rig_training *t, const char *members,
+                  const char *sections)
 {
     struct config *config;
     size_t size = strlen(members) + strlen(sections) + 32;
@@ -170,7 +171,8 @@ void rig_train(struct rig_training *t, const char *members, const char *sections
     free(text);
     OK(settings_read(&t->settings, config));
     OK(model_new(&t->model, config, rig_registry(),
-                 &(struct model_options){ .threads = t->settings.threads,
+                 &(struct model_options){ .backend = backend,
+                                          .threads = t->settings.threads,
                                           .real = t->settings.real,
                                           .seed = t->settings.seed }));
     OK(trainer_open(&t->trainer, t->model, &t->settings));
@@ -203,9 +205,12 @@ uint64_t rig_hash_params(const struct model *m, const void *arena)
 {
     uint64_t h = 0;
     for (int i = 0; i < m->n_params; i++) {
-        size_t size = dtype_size(m->real);
-        h = 31 * h + rig_hash((const char *)arena + (size_t)m->params[i].offset * size,
-                              (size_t)m->params[i].count * size);
+        size_t n = (size_t)m->params[i].count;
+        double *x = calloc(n, sizeof *x);
+        ck_assert_ptr_nonnull(x);
+        model_get(m, arena, i, x);
+        h = 31 * h + rig_hash(x, n * sizeof *x);
+        free(x);
     }
     return h;
 }

@@ -46,6 +46,8 @@ struct rig_training {
     struct data_stream *stream;
 };
 void rig_train(struct rig_training *, const char *members, const char *sections);
+void rig_train_on(const struct backend *, struct rig_training *, const char *members,
+                  const char *sections);
 /* The next batch of the stream, trained on. */
 glow_status rig_step(struct rig_training *, struct train_report *);
 void rig_train_end(struct rig_training *);

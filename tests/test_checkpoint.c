@@ -122,8 +122,8 @@ START_TEST(precisions)
     checkpoint_close(c);
     for (int i = 0; i < m->n_params; i++)
         for (int64_t k = 0; k < m->params[i].count; k++)
-            ck_assert(((double *)m->weights)[m->params[i].offset + k] ==
-                      ((float *)t.model->weights)[t.model->params[i].offset + k]);
+            ck_assert(((double *)m->weights)[param_position(&m->params[i], k)] ==
+                      ((float *)t.model->weights)[param_position(&t.model->params[i], k)]);
     ck_assert_int_eq(checkpoint_save(file(), m, NULL), GLOW_OK);
     model_free(m);
     c = opened();

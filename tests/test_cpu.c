@@ -23,7 +23,7 @@ START_TEST(backends_by_name)
     ck_assert_int_eq(backend_find("abacus", &found), GLOW_EINVAL);
     ck_assert_ptr_null(found);
     ck_assert_str_eq(fail_message(),
-                     "backend \"abacus\": not in this program; there are: auto, cpu");
+                     "backend \"abacus\": not in this program; there are: auto, cpu, cuda");
 }
 END_TEST
 

@@ -233,8 +233,8 @@ START_TEST(arenas)
              l2 = !frozen && !strcmp(p->group, "weight") && !(p->flags & GLOW_PARAM_NO_L2);
         int s = frozen ? 2 : l2 ? 0 : 1;
         ck_assert_int_eq(p->offset % 16, 0);
-        ck_assert(p->offset >= m->section[s] && p->offset + p->count <= m->section[s + 1]);
-        for (int64_t k = 0; k < p->count; k++) ck_assert_int_eq(taken[p->offset + k]++, 0);
+        ck_assert(p->offset >= m->section[s] && p->offset + p->stored <= m->section[s + 1]);
+        for (int64_t k = 0; k < p->count; k++) ck_assert_int_eq(taken[param_position(p, k)]++, 0);
         if (!frozen) trained += p->count;
         ck_assert_int_eq(model_find_param(m, p->name), i);
     }

@@ -44,6 +44,7 @@ struct life {
 static int64_t bytes_of(const struct graph *g, const struct value *v)
 {
     int64_t n = v->type.batched ? g->batch : 1;
+    if (v->packing) return v->packing->count * (v->real == DT_F64 ? 8 : 4);
     for (int i = 0; i < v->type.rank; i++) n *= v->type.dim[i];
     return n * (v->real == DT_F64 ? 8 : 4);
 }

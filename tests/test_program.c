@@ -64,12 +64,12 @@ START_TEST(whole_gradient)
     double *w = m->weights, *g = m->gradients, size = 0;
     for (int i = 0; i < m->n_params; i++)
         for (int64_t k = 0; k < m->params[i].count; k++)
-            size = fmax(size, fabs(g[m->params[i].offset + k]));
+            size = fmax(size, fabs(g[param_position(&m->params[i], k)]));
     for (int i = 0; i < m->n_params; i++) {
         const struct param *p = &m->params[i];
         if (p->flags & GLOW_PARAM_FROZEN) continue;
         for (int64_t k = 0; k < p->count; k += p->count / 3 + 1) {
-            int64_t at = p->offset + k;
+            int64_t at = param_position(p, k);
             double keep = w[at], want, loss[2];
             rig_go(train);
             want = g[at];
@@ -229,7 +229,7 @@ START_TEST(poisoned_arena)
             for (int i = 0; i < m->n_params && p->kind == PROGRAM_TRAIN; i++)
                 if (!(m->params[i].flags & GLOW_PARAM_FROZEN))
                     memset((float *)m->gradients + m->params[i].offset, 0xff,
-                           (size_t)m->params[i].count * sizeof(float));
+                           (size_t)m->params[i].stored * sizeof(float));
             rig_go(p);
             ck_assert_msg(h == hash_all(p), "program %d, memory %d reads what it did not write",
                           p->kind, memory);

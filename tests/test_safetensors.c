@@ -18,9 +18,11 @@ static const uint8_t bytes[3] = { 9, 8, 255 };
 static glow_status write_sample(const char *path)
 {
     const struct safetensors_tensor tensors[] = {
-        { "odd", "U8", 1, { 3 }, bytes },       { "level.0.weight", "F32", 2, { 2, 3 }, weights },
-        { "scalar", "F64", 0, { 0 }, &scalar }, { "empty", "F32", 2, { 0, 5 }, NULL },
-        { "steps", "I64", 1, { 2 }, steps },
+        { "odd", "U8", 1, { 3 }, bytes, NULL, NULL },
+        { "level.0.weight", "F32", 2, { 2, 3 }, weights, NULL, NULL },
+        { "scalar", "F64", 0, { 0 }, &scalar, NULL, NULL },
+        { "empty", "F32", 2, { 0, 5 }, NULL, NULL, NULL },
+        { "steps", "I64", 1, { 2 }, steps, NULL, NULL },
     };
     const struct safetensors_text texts[] = { { "config", "model: { a = \"b\\c\"; };\n" },
                                               { "step", "12" } };
@@ -80,11 +82,11 @@ END_TEST
 
 START_TEST(refused_by_writer)
 {
-    const struct safetensors_tensor twice[] = { { "a", "U8", 1, { 3 }, bytes },
-                                                { "a", "U8", 1, { 3 }, bytes } };
-    const struct safetensors_tensor unknown = { "a", "F80", 1, { 3 }, bytes };
-    const struct safetensors_tensor latin1 = { "\xe9t\xe9", "U8", 1, { 3 }, bytes };
-    const struct safetensors_tensor huge = { "a", "U8", 2, { INT64_MAX, 4 }, bytes };
+    const struct safetensors_tensor twice[] = { { "a", "U8", 1, { 3 }, bytes, NULL, NULL },
+                                                { "a", "U8", 1, { 3 }, bytes, NULL, NULL } };
+    const struct safetensors_tensor unknown = { "a", "F80", 1, { 3 }, bytes, NULL, NULL };
+    const struct safetensors_tensor latin1 = { "\xe9t\xe9", "U8", 1, { 3 }, bytes, NULL, NULL };
+    const struct safetensors_tensor huge = { "a", "U8", 2, { INT64_MAX, 4 }, bytes, NULL, NULL };
     const struct safetensors_text text = { "key", "\xff" };
     const char *path = scratch_path("refused");
     ck_assert_int_eq(safetensors_write(path, twice, 2, NULL, 0), GLOW_EINVAL);

@@ -96,22 +96,22 @@ static void check_optimizer(const char *train)
         step_rows(&t, (uint64_t)step, &r);
         for (int i = 0; i < m->n_params; i++) {
             const struct param *q = &m->params[i];
-            const double *g = (const double *)m->gradients + q->offset;
+            const double *g = m->gradients;
             for (int64_t k = 0; k < q->count && !(q->flags & GLOW_PARAM_FROZEN); k++)
-                squares += g[k] * g[k];
+                squares += g[param_position(q, k)] * g[param_position(q, k)];
         }
         ck_assert_double_eq_tol(r.gradient_norm, sqrt(squares), 1e-12);
         for (int i = 0; i < m->n_params; i++) {
             const struct param *q = &m->params[i];
-            const double *g = (const double *)m->gradients + q->offset,
-                         *w = (const double *)m->weights + q->offset;
+            const double *gradients = m->gradients, *weights = m->weights;
             int decays = !strcmp(q->group, "weight") && !(q->flags & GLOW_PARAM_NO_L2);
             for (int64_t k = 0; k < q->count; k++) {
+                const double g = gradients[param_position(q, k)], w = weights[param_position(q, k)];
                 if (!(q->flags & GLOW_PARAM_FROZEN))
-                    apply(&t.settings, &p[i], g[k], sqrt(squares), decays, step, k);
-                if (!(fabs(w[k] - p[i].w[k]) <= 1e-12 * (1 + fabs(w[k]))))
+                    apply(&t.settings, &p[i], g, sqrt(squares), decays, step, k);
+                if (!(fabs(w - p[i].w[k]) <= 1e-12 * (1 + fabs(w))))
                     ck_abort_msg("%s: step %d, %s[%lld] is %.15g, naively %.15g", train, step,
-                                 q->name, (long long)k, w[k], p[i].w[k]);
+                                 q->name, (long long)k, w, p[i].w[k]);
             }
         }
     }

@@ -115,28 +115,26 @@ static int64_t cpu_chain_hidden(const struct step *step, int i)
     return table_of(dtype_of(step))->chain_hidden(step, i);
 }
 
+static void cpu_chain_packing(const struct step *step, int stage, struct packing *packing)
+{
+    table_of(dtype_of(step))->chain_packing(step, stage, packing);
+}
+
 /* ---------------------------------------------------------------- memory */
 
 /* What stands before each block, in the margin that kernels may read. */
-enum { MARGIN = 512, HUGE_PAGE = 2 << 20 };
+enum { MARGIN = 512, LARGE = 1 << 20 };
 struct block {
     size_t mapped; /* bytes, 0: from the heap */
 };
 
-/* Zeroed memory in whole pages, huge ones where the system has them, at a huge page's boundary. */
+/* Zeroed memory in whole pages. Whether they are huge is left to the system: steps take the same
+ * time either way, while clearing huge ones that a virtual machine has not touched yet can take
+ * longer than all the rest of a start-up. */
 static void *map_pages(size_t bytes)
 {
-    size_t reserve = bytes + HUGE_PAGE;
-    char *start = mmap(NULL, reserve, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (start == MAP_FAILED) return NULL;
-    size_t before = (size_t)(-(uintptr_t)start % HUGE_PAGE);
-    if (before > 0) munmap(start, before);
-    if (HUGE_PAGE - before > 0) munmap(start + before + bytes, HUGE_PAGE - before);
-#ifdef MADV_HUGEPAGE
-    madvise(start + before, bytes,
-            MADV_HUGEPAGE); /* a wish: nothing is lost if it is not granted */
-#endif
-    return start + before;
+    void *start = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return start == MAP_FAILED ? NULL : start;
 }
 
 static glow_status cpu_alloc(struct engine *engine, size_t bytes, const char *owner, void **out)
@@ -145,7 +143,7 @@ static glow_status cpu_alloc(struct engine *engine, size_t bytes, const char *ow
     *out = NULL;
     if (bytes > SIZE_MAX / 2) return fail_memory(bytes, owner);
     size_t total = bytes + 2 * MARGIN;
-    bool large = total >= HUGE_PAGE;
+    bool large = total >= LARGE;
     size_t page = large ? (size_t)sysconf(_SC_PAGESIZE) : 64;
     total = (total + page - 1) / page * page;
     char *start = large ? map_pages(total) : aligned_alloc(64, total);
@@ -282,6 +280,7 @@ const struct backend backend_cpu = {
     .kernel = cpu_kernel,
     .scratch = cpu_scratch,
     .chain_hidden = cpu_chain_hidden,
+    .chain_packing = cpu_chain_packing,
     .run = cpu_run,
     .optim = cpu_optim,
     .sum_squares = cpu_sum_squares,

@@ -61,13 +61,13 @@ static void put_row(struct dump *d, struct tensor *x, int64_t i, int64_t row)
 }
 
 /* All samples of an output, appended to a file. */
-static glow_status append(const struct tensor *t, struct npy_writer *w)
+static glow_status append(const struct program *p, const struct tensor *t, struct npy_writer *w)
 {
     int64_t n = t->dim[0], count = tensor_count(t);
     double *value = malloc((size_t)count * sizeof *value);
     if (!value) return fail_memory((size_t)count * sizeof *value, "output");
-    program_read(t, n, value);
-    glow_status status = npy_append(w, value, n);
+    glow_status status = program_read(p, t, n, value);
+    if (status == GLOW_OK) status = npy_append(w, value, n);
     free(value);
     return status;
 }
@@ -100,7 +100,7 @@ static glow_status write_outputs(struct dump *d, int64_t batch, const char *dir)
     for (int64_t row = 0; row < d->rows.dim[0]; row += batch) {
         for (int64_t i = 0; i < batch; i++) put_row(d, program_input(p, "x"), i, row + i);
         TRY_OUT(program_run(p, d->settings.seed, 0, row));
-        for (int i = 0; i < n; i++) TRY_OUT(append(output(p, i, name, sizeof name), writers[i]));
+        for (int i = 0; i < n; i++) TRY_OUT(append(p, output(p, i, name, sizeof name), writers[i]));
     }
     for (int i = 0; i < n; i++) {
         struct npy_writer *w = writers[i];

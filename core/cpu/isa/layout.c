@@ -1,6 +1,7 @@
 /* layout.c - operations that move elements: copies, concatenation, lookups, space to depth. */
 #include <string.h>
 #include "kernels.h"
+#include "../../packing.h"
 #include "../walk.h"
 
 enum { TASK = 32768 }; /* elements */
@@ -95,6 +96,22 @@ void NAME(kernel_PLACE)(const struct step *step, struct run *run)
         to.dim[axis] = range[2];
         copy(engine_pool(run->engine), &to, &step->in[k]);
     }
+}
+
+/* ---------------------------------------------------------------- packed weights */
+
+void NAME(kernel_PACK)(const struct step *step, struct run *run)
+{
+    const struct tensor *out = &step->out[0];
+    (void)run;
+    packing_pack(out->packing, out->dtype, out->data, step->in[0].data);
+}
+
+void NAME(kernel_UNPACK)(const struct step *step, struct run *run)
+{
+    const struct tensor *in = &step->in[0];
+    (void)run;
+    packing_unpack(in->packing, in->dtype, step->out[0].data, in->data);
 }
 
 /* ---------------------------------------------------------------- take */
