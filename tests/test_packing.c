@@ -173,6 +173,21 @@ static void run_unpacked(const struct step *step, struct run *run)
     }
 }
 
+/* Plain kernels need room that those for packed weights do without. */
+static size_t scratch_unpacked(const struct engine *engine, const struct step *step)
+{
+    struct tensor in[64], out[64];
+    struct step s = *step;
+    memcpy(in, step->in, (size_t)step->n_in * sizeof *in);
+    memcpy(out, step->out, (size_t)step->n_out * sizeof *out);
+    for (int k = 0; k < step->n_in; k++) in[k].packing = NULL;
+    for (int k = 0; k < step->n_out; k++) out[k].packing = NULL;
+    s.in = in;
+    s.out = out;
+    const int chain = step->op == OP_CHAIN || step->op == OP_CHAIN_VJP;
+    return backend_cpu.scratch(engine, chain ? &s : step);
+}
+
 static kernel_fn kernel_of(int op, int32_t dtype)
 {
     return op == OP_CHAIN || op == OP_CHAIN_VJP ? run_unpacked : backend_cpu.kernel(op, dtype);
@@ -184,6 +199,7 @@ static void setup(void)
     plain.chain_packing = NULL;
     packed.chain_packing = choose_packing;
     packed.kernel = kernel_of;
+    packed.scratch = scratch_unpacked;
     unpacked = repacked = 0;
     rig_load("plugins/twice.c");
 }

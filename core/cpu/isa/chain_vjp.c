@@ -54,7 +54,9 @@ void NAME(chain_carve_backward)(struct chain_backward *b, struct chain *c, struc
 {
     const int n = c->n_segments;
     int64_t reach = 0, halos = 0, again = c->stage[c->n_stages - 1].act != 0;
+    int weights = b->want_dx || c->n_stages > 1; /* are needed */
     b->chain = c;
+    for (int i = 0; i < c->n_stages; i++) weights |= c->stage[i].want_dlogs;
     for (int i = 0; i < n; i++) {
         const struct window w = operand_window(&c->stage[c->first[i]]);
         reach = max_int(reach, window_reach(&w, c->width));
@@ -65,7 +67,7 @@ void NAME(chain_carve_backward)(struct chain_backward *b, struct chain *c, struc
         halos = max_int(halos, chain_halo_size(&b->units, c->stage[c->first[i]].in));
     b->halos = CARVE(room, real, halos);
 
-    NAME(chain_carve_weights)(c, room, again || b->want_dx || c->n_stages > 1);
+    NAME(chain_carve_weights)(c, room, weights || again);
     NAME(chain_carve_gradients)(c, room, b->units.n, out);
     if (again) NAME(chain_carve_forward)(&b->again, c, room, threads);
     for (int i = 0; i < n; i++) {
