@@ -34,7 +34,12 @@ struct run {
     uint64_t seed, step; /* key of the random numbers */
     int64_t row;         /* number of the batch's first sample in the global batch */
     glow_status status;  /* set by a kernel that failed, with a recorded message */
+    /* Not NULL: a FUSED step lowers it to the first of its operations that makes a NaN or Inf. */
+    int32_t *nonfinite;
 };
+
+/* The most that a FUSED step holds. */
+enum { FUSED_OPS = 64, FUSED_INPUTS = 24, FUSED_OUTPUTS = 8 };
 
 typedef void (*kernel_fn)(const struct step *, struct run *);
 
