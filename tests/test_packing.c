@@ -280,6 +280,8 @@ static glow_status describe(struct program_graph *p, void *context)
     struct graph *g = p->g;
     w = graph_param(g, index);
     ck_assert(graph_value(g, w)->packing == &m->params[index].packing);
+    ck_assert_int_eq(graph_value_bytes(g, graph_value(g, w)), 8 * m->params[index].packing.count);
+    ck_assert_int_gt(m->params[index].packing.count, m->params[index].count);
     in[0] = program_graph_input(p, "", "x", &x_type);
     in[1] = graph_alias(g, w);
     in[2] = in[3] = 0;
