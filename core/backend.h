@@ -107,7 +107,9 @@ struct backend {
     /* Elements of hidden buffer i (0..n-2) of a CHAIN: x is its input, stage widths are in
      * w[i].dim[1]. */
     int64_t (*chain_hidden)(const struct step *, int i);
-    /* How the weights of a stage of a CHAIN are best kept (the same step). NULL: in C order. */
+    /* How the weights of a stage of a CHAIN are best kept (the same step), whatever the batch; a
+     * packing left at zero, or no such function: in C order. The kernels of CHAIN and CHAIN_VJP
+     * take weights either way, and give a gradient, padding too, in the packing of its weights. */
     void (*chain_packing)(const struct step *, int stage, struct packing *);
     /* Runs steps in order; stops at the first that fails. */
     glow_status (*run)(struct engine *, const struct step *, int64_t n, struct run *);
