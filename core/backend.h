@@ -34,7 +34,12 @@ struct run {
     uint64_t seed, step; /* key of the random numbers */
     int64_t row;         /* number of the batch's first sample in the global batch */
     glow_status status;  /* set by a kernel that failed, with a recorded message */
+    /* Not NULL: a FUSED step lowers it to the first of its operations that makes a NaN or Inf. */
+    int32_t *nonfinite;
 };
+
+/* The most that a FUSED step holds. */
+enum { FUSED_OPS = 64, FUSED_INPUTS = 24, FUSED_OUTPUTS = 8 };
 
 typedef void (*kernel_fn)(const struct step *, struct run *);
 
@@ -102,7 +107,9 @@ struct backend {
     /* Elements of hidden buffer i (0..n-2) of a CHAIN: x is its input, stage widths are in
      * w[i].dim[1]. */
     int64_t (*chain_hidden)(const struct step *, int i);
-    /* How the weights of a stage of a CHAIN are best kept (the same step). NULL: in C order. */
+    /* How the weights of a stage of a CHAIN are best kept (the same step), whatever the batch; a
+     * packing left at zero, or no such function: in C order. The kernels of CHAIN and CHAIN_VJP
+     * take weights either way, and give a gradient, padding too, in the packing of its weights. */
     void (*chain_packing)(const struct step *, int stage, struct packing *);
     /* Runs steps in order; stops at the first that fails. */
     glow_status (*run)(struct engine *, const struct step *, int64_t n, struct run *);

@@ -393,10 +393,12 @@ static int linear_algebra(struct graph *g, const struct op_call *c, struct glow_
     return 2;
 }
 
-static int custom(struct graph *g, const struct op_call *c, struct glow_type *out, int max_out)
+/* Operations whose types come with the call. */
+static int described(struct graph *g, const struct op_call *c, struct glow_type *out, int max_out)
 {
     if ((int)c->n_out > max_out)
-        REFUSE("custom operation \"%s\": %u outputs", c->custom->head.id, c->n_out);
+        REFUSE("%s \"%s\": %u outputs", op_names[c->op], c->custom ? c->custom->head.id : "",
+               c->n_out);
     memcpy(out, c->type, c->n_out * sizeof *out);
     return (int)c->n_out;
 }
@@ -434,7 +436,8 @@ int infer_types(struct graph *g, const struct op_call *c, struct glow_type *out,
     case OP_LU_VJP:
     case OP_SLOGDET:
     case OP_INVERSE: return linear_algebra(g, c, out);
-    case OP_CUSTOM: return custom(g, c, out, max_out);
+    case OP_FUSED:
+    case OP_CUSTOM: return described(g, c, out, max_out);
     default: REFUSE("%s: no type rule", op_names[c->op]);
     }
 }

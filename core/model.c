@@ -382,7 +382,8 @@ glow_status model_new(struct model **out, struct config *config, struct registry
     TRY_OUT(add_layer(m, NULL));
     TRY_OUT(build(m));
     TRY_OUT(model_arena(m, &m->weights, "weights"));
-    for (int i = 0; i < m->n_params; i++) TRY_OUT(model_draw_param(m, i));
+    /* a checkpoint's are read over them */
+    for (int i = 0; i < m->n_params && !m->stored; i++) TRY_OUT(model_draw_param(m, i));
     m->stored = NULL;
     *out = m;
     m = NULL;

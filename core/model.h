@@ -71,7 +71,8 @@ struct model_options {
     uint64_t seed;                 /* of initial parameters */
     struct glow_type input; /* used when the config has no model.input; rank 0: an error then */
     const json_t *stored;   /* of a checkpoint: {path: {id, schema, options}}, or NULL. Options take
-                             * the values that they had then, whatever the defaults are now */
+                             * the values that they had then, whatever the defaults are now, and
+                             * parameters stay 0, to be loaded */
 };
 
 /* Builds the model and draws its initial parameters. Takes over *config: it is freed with the

@@ -3,7 +3,6 @@
  * = part and merge(split(x)) = x; they let reversible training compute a coupling network once. */
 #include <string.h>
 #include "graph.h"
-#include "model.h"
 
 #define MAKER(v) (&g->nodes[g->values[v].node])
 #define TYPE(v)  (&g->values[v].type)
@@ -152,12 +151,6 @@ static value_id cast(struct graph *g, const struct op_call *c)
     return 0;
 }
 
-/* Whether a value is packed as PACK would pack it. */
-static bool same_packing(const struct graph *g, const struct op_call *c, value_id v)
-{
-    return packing_equal(&g->model->params[c->ai[0]].packing, g->values[v].packing);
-}
-
 value_id rewrite(struct graph *g, const struct op_call *c)
 {
     const struct node *n = c->n_in && c->in[0] ? MAKER(c->in[0]) : NULL;
@@ -178,8 +171,6 @@ value_id rewrite(struct graph *g, const struct op_call *c)
         return n->op == OP_RESHAPE ? graph_reshape(g, n->in[0], c->type->rank, c->type->dim) : 0;
     case OP_S2D: return n->op == OP_D2S && n->ai[0] == c->ai[0] ? n->in[0] : 0;
     case OP_D2S: return n->op == OP_S2D && n->ai[0] == c->ai[0] ? n->in[0] : 0;
-    case OP_PACK: return n->op == OP_UNPACK && same_packing(g, c, n->in[0]) ? n->in[0] : 0;
-    case OP_UNPACK: return n->op == OP_PACK ? n->in[0] : 0;
     case OP_NEG: return n->op == OP_NEG ? n->in[0] : 0;
     default: return 0;
     }

@@ -99,6 +99,28 @@ static void elementwise(const struct step *s, const struct run *run)
     }
 }
 
+/* Operation by operation, for one element: see ops.def. */
+static void fused(const struct step *s, const struct run *run)
+{
+    const struct tensor *out = &s->out[0];
+    const int64_t n = s->ai[0];
+    (void)run;
+    for (int64_t i = 0; i < tensor_count(out); i++) {
+        int64_t at[MAX_DIMS] = { 0 };
+        double value[FUSED_INPUTS + FUSED_OPS];
+        coordinates(out, i, at);
+        for (int k = 0; k < s->n_in; k++) value[k] = *element(&s->in[k], at, out->rank);
+        for (int64_t j = 0; j < n; j++) {
+            const int64_t *o = s->ai + 1 + 4 * j;
+            double x[3] = { 0, 0, 0 };
+            for (int k = 0; k < 3 && o[1 + k] >= 0; k++) x[k] = value[o[1 + k]];
+            value[s->n_in + j] = apply((int)o[0], x[0], x[1], x[2]);
+        }
+        for (int k = 0; k < s->n_out; k++)
+            if (s->out[k].data) data(&s->out[k])[i] = value[s->n_in + s->ai[1 + 4 * n + k]];
+    }
+}
+
 /* ---------------------------------------------------------------- random */
 
 static void random_numbers(const struct step *s, const struct run *run)
@@ -572,6 +594,7 @@ reference_fn reference(int op)
         [OP_SUM] = reduce,
         [OP_REDUCE_MAX] = reduce,
         [OP_REDUCE_MIN] = reduce,
+        [OP_FUSED] = fused,
         [OP_CUMSUM] = cumsum,
         [OP_PLACE] = place,
         [OP_TAKE] = take,

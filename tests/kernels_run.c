@@ -234,7 +234,7 @@ static void make_step(struct case_run *r)
     r->step = (struct step){ .op = r->of->op,
                              .n_in = r->n_in,
                              .n_out = r->n_out,
-                             .n_ai = 16,
+                             .n_ai = 40,
                              .n_ad = 4,
                              .in = r->tensor,
                              .out = r->tensor + r->n_in,

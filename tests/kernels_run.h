@@ -13,7 +13,7 @@
 struct kernel_case {
     int op;
     const char *shapes;
-    int64_t ai[16];
+    int64_t ai[40];
     double ad[4];
     int special; /* NaN, infinities, zeros, denormals and limits among the values */
 };

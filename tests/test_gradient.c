@@ -442,7 +442,7 @@ START_TEST(complete)
         bool leaf = op_classes[op] == CLASS_LEAF || op_classes[op] == CLASS_FILL, found = leaf;
         if (op == OP_PACK || op == OP_UNPACK) continue; /* of a packed parameter: test_packing.c */
         for (size_t i = 0; i < GLOW_COUNT(cases) && !found; i++) found = cases[i].op == op;
-        bool without = op == OP_CHAIN_VJP || op == OP_LU_VJP;
+        bool without = op == OP_CHAIN_VJP || op == OP_LU_VJP || op == OP_FUSED;
         ck_assert_msg(graph_has_gradient(op) == !without, "%s", op_names[op]);
         ck_assert_msg(found == !without, "no case of %s", op_names[op]);
     }

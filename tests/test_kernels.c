@@ -68,6 +68,13 @@ static const struct kernel_case other_cases[] = {
     { OP_CAST, "3x37 -> 3x37d", {0}, {0}, 0 },
     { OP_CAST, "3x37d -> 3x37", {0}, {0}, 0 },
     { OP_CAST, "2x3x4x5td -> 2x3x4x5", {0}, {0}, 1 },
+    /* (x + y) x, and exp of it; z w between, for an operand on either side; where(x <= y, x y, x) */
+    { OP_FUSED, "2x3x4x5, 2x3x4x5 -> 2x3x4x5, 2x3x4x5",
+      { 3, OP_ADD, 0, 1, -1, OP_MUL, 2, 0, -1, OP_EXP, 3, -1, -1, 1, 2 }, {0}, 0 },
+    { OP_FUSED, "3x5x40x41, 1x5x1x1, 1 -> 3x5x40x41",
+      { 4, OP_SUB, 1, 0, -1, OP_DIV, 0, 2, -1, OP_SUB, 3, 4, -1, OP_TANH, 5, -1, -1, 3 }, {0}, 0 },
+    { OP_FUSED, "2x70x3t, 2x70x1 -> 2x70x3, -, 2x70x3",
+      { 3, OP_LE, 0, 1, -1, OP_MUL, 0, 1, -1, OP_WHERE, 2, 3, 0, 0, 1, 2 }, {0}, 0 },
     { OP_RANDOM, "-> 1x1", { GLOW_UNIFORM, 77, 1 }, {0}, 0 },
     { OP_RANDOM, "-> 3x2x5x7", { GLOW_UNIFORM, 77, 1 }, {0}, 0 },
     { OP_RANDOM, "-> 3x2x5x7", { GLOW_GAUSS, -5, 1 }, {0}, 0 },

@@ -118,6 +118,7 @@ END_TEST
 
 static struct backend plain, packed;
 static int64_t unpacked, repacked; /* weights that packed chains have read, and written */
+static bool spoil;                 /* the last element of each packed gradient becomes NaN */
 
 /* Every stage has a layout of its own, and a stage has another one in a shorter chain. */
 static void choose_packing(const struct step *step, int stage, struct packing *p)
@@ -154,6 +155,9 @@ static void run_unpacked(const struct step *step, struct run *run)
     for (int64_t k = 1; k <= 3 * step->ai[0]; k += 3) {
         if (in[k].packing) {
             in[k] = in_order(&step->in[k]);
+            struct packing want;
+            choose_packing(step, (int)k / 3, &want);
+            ck_assert(packing_equal(step->in[k].packing, &want));
             packing_unpack(step->in[k].packing, in[k].dtype, in[k].data, step->in[k].data);
             unpacked++;
         }
@@ -167,6 +171,7 @@ static void run_unpacked(const struct step *step, struct run *run)
     for (int64_t k = 1; k <= 3 * step->ai[0]; k += 3) {
         if (in[k].data != step->in[k].data) free(in[k].data);
         if (step->op != OP_CHAIN_VJP || out[k].data == step->out[k].data) continue;
+        if (spoil) ((float *)out[k].data)[tensor_count(&out[k]) - 1] = NAN;
         packing_pack(step->out[k].packing, out[k].dtype, step->out[k].data, out[k].data);
         free(out[k].data);
         repacked++;
@@ -201,6 +206,7 @@ static void setup(void)
     packed.kernel = kernel_of;
     packed.scratch = scratch_unpacked;
     unpacked = repacked = 0;
+    spoil = false;
     rig_load("plugins/twice.c");
 }
 
@@ -290,6 +296,8 @@ static glow_status describe(struct program_graph *p, void *context)
     struct graph *g = p->g;
     w = graph_param(g, index);
     ck_assert(graph_value(g, w)->packing == &m->params[index].packing);
+    ck_assert_int_eq(graph_value_bytes(g, graph_value(g, w)), 8 * m->params[index].packing.count);
+    ck_assert_int_gt(m->params[index].packing.count, m->params[index].count);
     in[0] = program_graph_input(p, "", "x", &x_type);
     in[1] = graph_alias(g, w);
     in[2] = in[3] = 0;
@@ -451,6 +459,10 @@ START_TEST(nonfinite)
     double w[5 * 5] = { 0 };
     write_inputs(p);
     ck_assert_ptr_null(program_find_nonfinite(p, 1, 1, 0, text, sizeof text));
+    spoil = true;
+    ck_assert_ptr_nonnull(program_find_nonfinite(p, 1, 1, 0, text, sizeof text));
+    ck_assert_str_eq(text, "last.step.0.affine.net: conv_chain_vjp");
+    spoil = false;
     w[24] = NAN;
     rig_set(m, "last.step.0.affine.net.w2", w);
     ck_assert_ptr_nonnull(program_find_nonfinite(p, 1, 1, 0, text, sizeof text));

@@ -3,6 +3,7 @@
 %C%_kernels = \
 	%D%/isa/custom.c \
 	%D%/isa/elementwise.c \
+	%D%/isa/fused.c \
 	%D%/isa/kernels.h \
 	%D%/isa/layout.c \
 	%D%/isa/linalg.c \
@@ -11,6 +12,7 @@
 	%D%/isa/real_math.h \
 	%D%/isa/reduce.c \
 	%D%/isa/table.c \
+	%D%/isa/tile.h \
 	%D%/isa/chain.c \
 	%D%/isa/chain.h \
 	%D%/isa/chain_plan.c \

@@ -29,8 +29,15 @@ ALWAYS_INLINE sum_vec load_sum(const real *p)
 }
 
 /* Rows fold into this many accumulators side by side; which element goes where, its place in the
- * row decides. */
+ * row decides. In the end halves are folded upon each other. */
 enum { ROW_LANES = 4 * SUM_LANES };
+#define FOLD_LANES(name, choose)                                                                   \
+    static double name(double *lane)                                                               \
+    {                                                                                              \
+        for (int half = ROW_LANES / 2; half > 0; half /= 2)                                        \
+            for (int i = 0; i < half; i++) lane[i] = choose(lane[i], lane[i + half]);              \
+        return lane[0];                                                                            \
+    }
 
 static void sum_row(double *lane, const real *a, int64_t n, int64_t stride)
 {
@@ -77,16 +84,22 @@ EXTREME(smaller)
 static double add(double a, double b) { return a + b; }
 static double larger_of(double a, double b) { return larger(a, b); }
 static double smaller_of(double a, double b) { return smaller(a, b); }
+FOLD_LANES(sum_lanes, add)
+FOLD_LANES(larger_lanes, larger)
+FOLD_LANES(smaller_lanes, smaller)
 
 struct fold {
     double start;
     void (*row)(double *lane, const real *, int64_t n, int64_t stride);
     void (*columns)(double *, const real *, int64_t n, int64_t stride);
+    double (*lanes)(double *lane);
     double (*combine)(double, double);
 };
-static const struct fold fold_sum = { 0, sum_row, sum_columns, add };
-static const struct fold fold_max = { -INFINITY, larger_row, larger_columns, larger_of };
-static const struct fold fold_min = { INFINITY, smaller_row, smaller_columns, smaller_of };
+static const struct fold fold_sum = { 0, sum_row, sum_columns, sum_lanes, add };
+static const struct fold fold_max = { -INFINITY, larger_row, larger_columns, larger_lanes,
+                                      larger_of };
+static const struct fold fold_min = { INFINITY, smaller_row, smaller_columns, smaller_lanes,
+                                      smaller_of };
 
 /* ---------------------------------------------------------------- how a reduction is cut */
 
@@ -221,8 +234,7 @@ static void reduce_unit(const struct reduction *r, int64_t part, int64_t kept, i
     *dim = to - from;
     for (int64_t i = 0; i < max_int(n, ROW_LANES); i++) sum[i] = r->fold->start;
     fold_under(r, over, base, row, sum, n);
-    if (r->width == 1)
-        for (int k = 1; k < ROW_LANES; k++) sum[0] = r->fold->combine(sum[0], sum[k]);
+    if (r->width == 1) sum[0] = r->fold->lanes(sum);
 
     int64_t at = kept * r->width + first;
     if (r->parts > 1)

@@ -1,0 +1,46 @@
+/* tile.h - elementwise operations as instructions on a tile of elements in registers.
+ *
+ * A chain of operations runs tile by tile: each instruction takes the tile, changes it and jumps to
+ * the next, so that a result which only the next instruction needs never touches memory. The tile
+ * is eight vectors, which is what the calling conventions pass in registers; an instruction ends in
+ * a tail call. Other operands, and results needed again, lie in memory, one tile each, wherever the
+ * frame points. (Direct threading with the top of the stack cached: Ertl, "Stack caching for
+ * interpreters", PLDI 1995.)
+ *
+ * There is no other code for these operations: one alone is a chain of length one. So an element's
+ * result depends on the element alone, not on its place in the tensor nor on what it is fused with.
+ */
+#ifndef CORE_CPU_ISA_TILE_H
+#define CORE_CPU_ISA_TILE_H
+#include "kernels.h"
+
+enum { TILE = 8 * LANES };
+
+struct instruction;
+#define TILE_ARGUMENTS                                                                             \
+    const struct instruction *at, real *const *frame, vec t0, vec t1, vec t2, vec t3, vec t4,      \
+        vec t5, vec t6, vec t7
+typedef void (*tile_fn)(TILE_ARGUMENTS);
+
+struct instruction {
+    tile_fn run;
+    uint16_t a, b; /* which tiles of the frame it reads beside the one in registers, or writes */
+    int32_t step;  /* of tile_watch: the number of the operation */
+};
+
+/* An operation of one to three operands. with[k] finds operand k in the registers and the others,
+ * in order, in frame[a] and frame[b]. with_one[k], of operations of two, takes one number for the
+ * other operand, the first of frame[a]: loads are what a chain is slow at. */
+struct tile_operation {
+    tile_fn with[3], with_one[2];
+    int weight; /* its work, with a negation's as 1 */
+};
+extern const struct tile_operation NAME(tile_operations)[OP_COUNT];
+
+/* The tile in registers <- frame[a]; frame[a] <- the tile; the end of a chain. */
+void NAME(tile_load)(TILE_ARGUMENTS);
+void NAME(tile_store)(TILE_ARGUMENTS);
+void NAME(tile_end)(TILE_ARGUMENTS);
+/* Where the tile has a NaN or an infinity, *(int32_t *)frame[a] becomes `step` if that is less. */
+void NAME(tile_watch)(TILE_ARGUMENTS);
+#endif
