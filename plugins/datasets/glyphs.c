@@ -281,21 +281,37 @@ static void add_noise(const struct glow_self *self, const struct generator *g, u
     }
 }
 
+/* What a thread draws in: a normal number for each byte of an image, then ink for each pixel. */
+static int32_t worker_open(const struct glow_self *self, void *state, void **worker)
+{
+    const struct generator *g = state;
+    size_t bytes = (size_t)image_bytes(&g->shape), pixels = bytes / (size_t)g->shape.channels;
+    size_t size = bytes * sizeof(double) + pixels * sizeof(float);
+    *worker = malloc(size);
+    return *worker ? GLOW_OK : dataset_fail_memory(self, size);
+}
+
+static void worker_close(void *state, void *worker)
+{
+    (void)state;
+    free(worker);
+}
+
 static int32_t read_rows(const struct glow_self *self, void *state,
                          const struct glow_data_read *request)
 {
     const struct generator *g = state;
     TRY(dataset_check_rows(self, request, g->count));
-    size_t bytes = (size_t)image_bytes(&g->shape), pixels = bytes / (size_t)g->shape.channels;
+    size_t bytes = (size_t)image_bytes(&g->shape);
+    void *worker = request->worker;
     uint8_t *x = request->dst[0];
     int32_t *label = request->dst[1];
     for (uint32_t i = 0; label && i < request->n; i++)
         label[i] = (int32_t)(request->index[i] % DIGITS);
     if (!x) return GLOW_OK;
 
-    size_t scratch_bytes = bytes * sizeof(double) + pixels * sizeof(float);
-    double *gauss = malloc(scratch_bytes);
-    if (!gauss) return dataset_fail_memory(self, scratch_bytes);
+    if (!worker) TRY(worker_open(self, state, &worker));
+    double *gauss = worker;
     float *ink = (float *)(gauss + bytes);
     for (uint32_t i = 0; i < request->n; i++, x += bytes) {
         double u[DRAWS];
@@ -305,7 +321,7 @@ static int32_t read_rows(const struct glow_self *self, void *state,
         to_pixels(g, ink, u + DRAWS - 3, x);
         if (g->noise > 0) add_noise(self, g, row, gauss, x);
     }
-    free(gauss);
+    if (worker != request->worker) worker_close(state, worker);
     return GLOW_OK;
 }
 
@@ -316,6 +332,8 @@ static const struct glow_dataset dataset = {
     .open = open_split,
     .close = free,
     .read = read_rows,
+    .worker_open = worker_open,
+    .worker_close = worker_close,
 };
 
 static const struct glow_desc *const descs[] = { &dataset.head, NULL };
