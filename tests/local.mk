@@ -69,6 +69,7 @@ check_PROGRAMS += \
 	%D%/test_program \
 	%D%/test_rewrite \
 	%D%/test_settings \
+	%D%/test_steady \
 	%D%/test_train \
 	%D%/test_types \
 	%D%/layers/test_actnorm \
@@ -96,6 +97,7 @@ check_PROGRAMS += \
 %C%_test_program_LDADD = $(engine_LIBS)
 %C%_test_rewrite_LDADD = $(engine_LIBS)
 %C%_test_settings_LDADD = $(engine_LIBS)
+%C%_test_steady_LDADD = $(engine_LIBS) $(DL_LIBS)
 %C%_test_train_LDADD = $(engine_LIBS)
 %C%_test_types_LDADD = $(engine_LIBS)
 %C%_layers_test_actnorm_LDADD = $(engine_LIBS)
