@@ -52,6 +52,7 @@ struct step {
     void *scratch;
     kernel_fn run;
     const char *owner;                /* path of the instance that described it */
+    const char *const *owners;        /* OP_FUSED: of each operation */
     int64_t flops;                    /* of products: multiply-adds times 2; for people */
     const struct glow_kernel *custom; /* OP_CUSTOM */
     const struct glow_type *types;    /* OP_CUSTOM: of in, then out, as the plug-in knows them */
