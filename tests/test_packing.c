@@ -133,13 +133,14 @@ static void choose_packing(const struct step *step, int stage, struct packing *p
     packing_complete(p);
 }
 
-/* A tensor of weights in C order. */
-static struct tensor in_order(const struct tensor *t)
+/* A tensor of weights in C order, with the margins that kernels may read. */
+static struct tensor in_order(const struct tensor *t, struct run *run)
 {
     struct tensor w = *t;
     w.packing = NULL;
-    w.data = malloc((size_t)tensor_count(t) * dtype_size(t->dtype));
-    ck_assert_ptr_nonnull(w.data);
+    ck_assert_int_eq(backend_cpu.alloc(run->engine, (size_t)tensor_count(t) * dtype_size(t->dtype),
+                                       "weights", &w.data),
+                     GLOW_OK);
     return w;
 }
 
@@ -154,7 +155,7 @@ static void run_unpacked(const struct step *step, struct run *run)
     s.out = out;
     for (int64_t k = 1; k <= 3 * step->ai[0]; k += 3) {
         if (in[k].packing) {
-            in[k] = in_order(&step->in[k]);
+            in[k] = in_order(&step->in[k], run);
             struct packing want;
             choose_packing(step, (int)k / 3, &want);
             ck_assert(packing_equal(step->in[k].packing, &want));
@@ -163,17 +164,17 @@ static void run_unpacked(const struct step *step, struct run *run)
         }
         if (step->op == OP_CHAIN_VJP) {
             ck_assert_ptr_eq(step->out[k].packing, step->in[k].packing);
-            if (out[k].packing && out[k].data) out[k] = in_order(&step->out[k]);
+            if (out[k].packing && out[k].data) out[k] = in_order(&step->out[k], run);
             out[k].packing = NULL;
         }
     }
     backend_cpu.kernel(step->op, in[0].dtype)(&s, run);
     for (int64_t k = 1; k <= 3 * step->ai[0]; k += 3) {
-        if (in[k].data != step->in[k].data) free(in[k].data);
+        if (in[k].data != step->in[k].data) backend_cpu.release(run->engine, in[k].data);
         if (step->op != OP_CHAIN_VJP || out[k].data == step->out[k].data) continue;
         if (spoil) ((float *)out[k].data)[tensor_count(&out[k]) - 1] = NAN;
         packing_pack(step->out[k].packing, out[k].dtype, step->out[k].data, out[k].data);
-        free(out[k].data);
+        backend_cpu.release(run->engine, out[k].data);
         repacked++;
     }
 }
