@@ -10,7 +10,8 @@
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
-/* Depths beyond this are cut, so that a panel of B and a block of A stay near the processor. */
+/* Words; depths beyond this are cut, so that a panel of B and a block of A stay near the processor,
+ * unless there is no place for the sums so far. */
 #define DEPTH_BLOCK 1024
 
 enum { A_PANELS, A_TURNED };
@@ -18,35 +19,69 @@ enum { A_PANELS, A_TURNED };
 /* One block of rows times one panel of columns. */
 struct tile_product {
     int64_t depth;
-    const real *a, *b;
+    const word *a, *b;
     int64_t a_panel, b_stride;
     real *c;
     int64_t c_stride;
+    struct panels to;
     int add, relu;
-    const real *scale, *bias, *mask;
+    const real *scale, *bias;
+    const word *mask;
     real *sums;
     const char *ahead; /* asked for in pieces of ahead_step bytes */
     int64_t ahead_step;
 };
 
 ALWAYS_INLINE void multiply_add(const int rows, const int vectors, vec sum[BLOCK_ROWS][2],
-                                const real *a, const int a_stride, const real *b)
+                                const word *a, const int a_stride, const word *b)
 {
-    vec row[2];
-    UNROLL for (int v = 0; v < vectors; v++) row[v] = vec_load(b + v * LANES);
+    vec_word row[2];
+    UNROLL for (int v = 0; v < vectors; v++) row[v] = word_load(b + v * LANES);
     UNROLL for (int r = 0; r < rows; r++)
     {
-        vec x = vec_splat(a[r * a_stride]);
-        UNROLL for (int v = 0; v < vectors; v++) sum[r][v] += x * row[v];
+        const vec_word x = word_splat(a[r * a_stride]);
+        UNROLL for (int v = 0; v < vectors; v++) sum[r][v] =
+            word_multiply_add(sum[r][v], x, row[v]);
     }
 }
+
+#ifdef BF16
+ALWAYS_INLINE vec mask_load(const word *mask, int v) { return word_load_row(mask, v); }
+
+/* Two rows of C as operands; `second` is 0: there is but one. */
+ALWAYS_INLINE void store_words(const int vectors, const vec first[2], const vec second[2],
+                               word *plain, word *paired)
+{
+    if (plain) {
+        word_store_row(plain, first, vectors);
+        if (second) word_store_row(plain + PANEL_WORDS, second, vectors);
+    }
+    if (!paired) return;
+    UNROLL for (int v = 0; v < vectors; v++)
+        word_store(paired + v * LANES, word_pair(first[v], second ? second[v] : vec_splat(0)));
+}
+ALWAYS_INLINE void store_operands(const int rows, const int vectors, vec sum[BLOCK_ROWS][2],
+                                  const struct panels *to)
+{
+    word *plain = to->plain, *paired = to->paired;
+    UNROLL for (int r = 0; r < rows; r += 2)
+    {
+        store_words(vectors, sum[r], r + 1 < rows ? sum[r + 1] : NULL, plain, paired);
+        if (plain) plain += 2 * PANEL_WORDS;
+        if (paired) paired += PANEL;
+    }
+}
+#else
+ALWAYS_INLINE vec mask_load(const word *mask, int v) { return vec_load(mask + v * LANES); }
+#endif
 
 /* C row by row: one pointer that moves on costs less than an address for each row. */
 ALWAYS_INLINE void finish(const int rows, const int vectors, vec sum[BLOCK_ROWS][2],
                           const struct tile_product *p)
 {
     const int64_t stride = p->c_stride;
-    const real *mask = p->mask, *scale = p->scale, *bias = p->bias;
+    const real *scale = p->scale, *bias = p->bias;
+    const word *mask = p->mask;
     real *c = p->c, *sums = p->sums;
     UNROLL for (int r = 0; r < rows; r++)
     {
@@ -58,13 +93,16 @@ ALWAYS_INLINE void finish(const int rows, const int vectors, vec sum[BLOCK_ROWS]
             if (bias) x += vec_splat(bias[r]);
             /* Not max(x, 0), which would swallow NaN. */
             if (p->relu) x = (vec)((vec_int)x & ~(vec_int)(x < vec_splat(0)));
-            if (mask) x = (vec)((vec_int)x & (vec_int)(vec_load(mask + v * LANES) > vec_splat(0)));
-            vec_store(c + v * LANES, x);
+            if (mask) x = (vec)((vec_int)x & (vec_int)(mask_load(mask, v) > vec_splat(0)));
+            if (PER_WORD == 1 || c) vec_store(c + v * LANES, x);
             sum[r][v] = x;
         }
-        c += stride;
-        if (mask) mask += stride;
+        if (PER_WORD == 1 || c) c += stride;
+        if (mask) mask += PANEL_WORDS;
     }
+#ifdef BF16
+    if (!c) store_operands(rows, vectors, sum, &p->to);
+#endif
     if (!sums) return;
     UNROLL for (int r = 0; r < rows; r++)
     {
@@ -77,7 +115,7 @@ ALWAYS_INLINE void kernel(const int rows, const int vectors, const int form,
                           const struct tile_product *p)
 {
     vec sum[BLOCK_ROWS][2];
-    const real *a = p->a, *b = p->b;
+    const word *a = p->a, *b = p->b;
     const int64_t depth = p->depth, b_stride = p->b_stride;
     const char *ahead = p->ahead;
 
@@ -91,8 +129,8 @@ ALWAYS_INLINE void kernel(const int rows, const int vectors, const int form,
     UNROLL for (int r = 0; r < rows; r++) sum[r][0] = sum[r][1] = vec_splat(0);
     /* In pieces of a panel's depth, each of which asks for some memory: a burst of requests would
      * be dropped. */
-    for (int64_t left = depth; left > 0; left -= PANEL) {
-        const int64_t n = min_int(left, PANEL);
+    for (int64_t left = depth; left > 0; left -= PANEL_WORDS) {
+        const int64_t n = min_int(left, PANEL_WORDS);
         for (const char *end = ahead + p->ahead_step; ahead < end; ahead += 64)
             __builtin_prefetch(ahead, 0, 2);
         if (form == A_TURNED) {
@@ -100,7 +138,7 @@ ALWAYS_INLINE void kernel(const int rows, const int vectors, const int form,
                 multiply_add(rows, vectors, sum, a, 1, b);
         } else {
             for (int64_t k = 0; k < n; k++, b += b_stride)
-                multiply_add(rows, vectors, sum, a + k, PANEL, b);
+                multiply_add(rows, vectors, sum, a + k, PANEL_WORDS, b);
             a += p->a_panel;
         }
     }
@@ -167,39 +205,44 @@ static void run_tile(const struct product *p, int64_t row, int64_t rows, int64_t
     const int vectors = columns > LANES ? 2 : 1;
     const int form = p->a_turned ? A_TURNED : A_PANELS;
     const int64_t c_at = row * p->c_stride + panel * p->c_panel;
+    const int64_t plain_at = row * PANEL_WORDS + panel * plain_panel(p->rows);
     const int last = first + depth == p->depth;
     struct tile_product t = {
         .depth = depth,
         .a = form == A_TURNED ? p->a + row / PANEL * p->a_panel + first * PANEL + row % PANEL
-                              : p->a + first / PANEL * p->a_panel + row * PANEL,
+                              : p->a + first / PANEL_WORDS * p->a_panel + row * PANEL_WORDS,
         .a_panel = p->a_panel,
         .b = p->b + panel * p->b_panel + first * p->b_stride,
         .b_stride = p->b_stride,
-        .c = p->c + c_at,
+        .c = p->c ? p->c + c_at : NULL,
         .c_stride = p->c_stride,
         .add = p->add || first > 0,
         .scale = last && p->scale ? p->scale + row : NULL,
         .bias = last && p->bias ? p->bias + row : NULL,
         .relu = last && p->relu,
-        .mask = last && p->mask ? p->mask + c_at : NULL,
+        .mask = last && p->mask ? p->mask + plain_at : NULL,
         .sums = last && p->sums ? p->sums + row * LANES : NULL,
         .ahead = ahead,
         .ahead_step = ahead_step,
     };
+    if (p->to.plain) t.to.plain = p->to.plain + plain_at;
+    if (p->to.paired)
+        t.to.paired = p->to.paired + row / PER_WORD * PANEL + panel * paired_panel(p->rows);
     if (p->exact && columns < vectors * LANES)
         run_exact(form, vectors, (int)rows, columns, &t);
     else
         kernels[form][vectors - 1][rows](&t);
 }
 
-/* Rows go in blocks of at most BLOCK_ROWS, as equal as can be; a turned A has all rows of a block
- * in one panel. Returns how many rows the block at `row` has. */
+/* Rows go in blocks of at most BLOCK_ROWS, as equal as can be where words stay whole; a turned A
+ * has all rows of a block in one panel. Returns how many rows the block at `row` has. */
 ALWAYS_INLINE int64_t block_at(const struct product *p, int64_t row)
 {
     const int64_t start = p->a_turned ? row / PANEL * PANEL : 0;
     const int64_t n = p->a_turned ? min_int(PANEL, p->rows - start) : p->rows;
     const int64_t left = n - (row - start);
-    return divide_up(left, divide_up(left, BLOCK_ROWS));
+    const int64_t rows = divide_up(left, divide_up(left, BLOCK_ROWS));
+    return min_int(left, divide_up(rows, PER_WORD) * PER_WORD);
 }
 
 /* Memory asked for in small steps, the same in each piece of each block. */
@@ -209,7 +252,8 @@ struct ahead {
 };
 static struct ahead look_ahead(const struct product *p)
 {
-    struct ahead a = { p->ahead, p->ahead, 0, divide_up(min_int(p->depth, DEPTH_BLOCK), PANEL) };
+    const int64_t pieces = divide_up(min_int(p->depth, DEPTH_BLOCK), PANEL_WORDS);
+    struct ahead a = { p->ahead, p->ahead, 0, pieces };
     const int64_t blocks = divide_up(p->rows, BLOCK_ROWS) * divide_up(p->columns, PANEL);
     if (!a.at) return a;
     a.end = a.at + p->ahead_bytes;
@@ -223,9 +267,10 @@ void NAME(product)(const struct product *p)
 {
     const int64_t panels = divide_up(p->columns, PANEL);
     const int64_t outer = p->add ? panels : 1, inner = p->add ? 1 : panels;
+    const int64_t deepest = p->c ? DEPTH_BLOCK : p->depth;
     struct ahead ahead = look_ahead(p);
-    for (int64_t first = 0; first < p->depth; first += DEPTH_BLOCK) {
-        const int64_t depth = min_int(DEPTH_BLOCK, p->depth - first);
+    for (int64_t first = 0; first < p->depth; first += deepest) {
+        const int64_t depth = min_int(deepest, p->depth - first);
         for (int64_t i = 0; i < outer; i++)
             for (int64_t row = 0, rows; row < p->rows; row += rows) {
                 rows = block_at(p, row);

@@ -41,25 +41,55 @@ ALWAYS_INLINE void transpose(vec x[LANES])
     }
 }
 
-void NAME(transpose_panels)(real *to, int64_t to_panel, const real *from, int64_t rows,
+ALWAYS_INLINE vec load_words(const word *p) { return (vec)word_load(p); }
+
+void NAME(transpose_panels)(word *to, int64_t to_panel, const word *from, int64_t rows,
                             int64_t columns)
 {
+    const int64_t words = divide_up(columns, PER_WORD);
     for (int64_t r = 0; r < rows; r += LANES) {
-        real *out = to + r / PANEL * to_panel + r % PANEL;
-        for (int64_t c = 0; c < columns; c += LANES) {
-            const real *in = from + c / PANEL * rows * PANEL + r * PANEL + c % PANEL;
+        word *out = to + r / PANEL * to_panel + r % PANEL;
+        for (int64_t c = 0; c < words; c += LANES) {
+            const word *in =
+                from + c / PANEL_WORDS * plain_panel(rows) + r * PANEL_WORDS + c % PANEL_WORDS;
             vec x[LANES];
             if (r + LANES <= rows) {
-                UNROLL for (int i = 0; i < LANES; i++) x[i] = vec_load(in + i * PANEL);
+                UNROLL for (int i = 0; i < LANES; i++) x[i] = load_words(in + i * PANEL_WORDS);
             } else {
                 for (int i = 0; i < LANES; i++)
-                    x[i] = i < rows - r ? vec_load(in + i * PANEL) : vec_splat(0);
+                    x[i] = i < rows - r ? load_words(in + i * PANEL_WORDS) : vec_splat(0);
             }
             transpose(x);
-            UNROLL for (int i = 0; i < LANES; i++) vec_store(out + (c + i) * PANEL, x[i]);
+            UNROLL for (int i = 0; i < LANES; i++)
+                word_store(out + (c + i) * PANEL, (vec_word)x[i]);
         }
     }
 }
+
+#ifdef BF16
+void NAME(round_panels)(const struct panels *to, const real *from, int64_t rows, int64_t room,
+                        int64_t n)
+{
+    for (int64_t panel = 0; panel < n; panel++) {
+        const real *in = from + panel * room * PANEL;
+        word *plain = to->plain ? to->plain + panel * plain_panel(room) : NULL;
+        word *paired = to->paired ? to->paired + panel * paired_panel(room) : NULL;
+        for (int64_t r = 0; r < rows; r += 2, in += 2 * PANEL) {
+            const int both = r + 1 < rows;
+            const vec first[2] = { vec_load(in), vec_load(in + LANES) };
+            const vec second[2] = { both ? vec_load(in + PANEL) : vec_splat(0),
+                                    both ? vec_load(in + PANEL + LANES) : vec_splat(0) };
+            if (plain) {
+                word_store_row(plain + r * PANEL_WORDS, first, 2);
+                if (both) word_store_row(plain + (r + 1) * PANEL_WORDS, second, 2);
+            }
+            if (!paired) continue;
+            word_store(paired + r / 2 * PANEL, word_pair(first[0], second[0]));
+            word_store(paired + r / 2 * PANEL + LANES, word_pair(first[1], second[1]));
+        }
+    }
+}
+#endif
 
 /* x[i] = columns c .. c+n-1 (0 behind them) of rows r .. r+LANES-1, which lie beside each other. */
 ALWAYS_INLINE void load_turned(vec x[LANES], const struct matrix *m, int64_t r, int64_t c,

@@ -10,6 +10,12 @@
 #define SCRATCH(op)                   [OP_##op] = NAME(scratch_##op),
 
 const struct kernel_table NAME(kernel_table) = {
+#ifdef BF16
+    .kernel = { CONVOLUTION_OPS(KERNEL_KERN) },
+    .scratch = { CONVOLUTION_OPS(SCRATCH) },
+    .chain_hidden = NAME(chain_hidden),
+    .chain_packing = NAME(chain_packing),
+#else
     .kernel = {
 #include "../../ops.def"
     },
@@ -19,4 +25,5 @@ const struct kernel_table NAME(kernel_table) = {
     .optim = NAME(optim),
     .sum_squares = NAME(sum_squares),
     .ema = NAME(ema),
+#endif
 };
