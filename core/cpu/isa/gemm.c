@@ -48,60 +48,60 @@ ALWAYS_INLINE void multiply_add(const int rows, const int vectors, vec sum[BLOCK
 #ifdef BF16
 ALWAYS_INLINE vec mask_load(const word *mask, int v) { return word_load_row(mask, v); }
 
-/* Two rows of C as operands; `second` is 0: there is but one. */
-ALWAYS_INLINE void store_words(const int vectors, const vec first[2], const vec second[2],
-                               word *plain, word *paired)
-{
-    if (plain) {
-        word_store_row(plain, first, vectors);
-        if (second) word_store_row(plain + PANEL_WORDS, second, vectors);
-    }
-    if (!paired) return;
-    UNROLL for (int v = 0; v < vectors; v++)
-        word_store(paired + v * LANES, word_pair(first[v], second ? second[v] : vec_splat(0)));
-}
 ALWAYS_INLINE void store_operands(const int rows, const int vectors, vec sum[BLOCK_ROWS][2],
                                   const struct panels *to)
 {
     word *plain = to->plain, *paired = to->paired;
-    UNROLL for (int r = 0; r < rows; r += 2)
-    {
-        store_words(vectors, sum[r], r + 1 < rows ? sum[r + 1] : NULL, plain, paired);
-        if (plain) plain += 2 * PANEL_WORDS;
-        if (paired) paired += PANEL;
-    }
+    if (plain)
+        UNROLL for (int r = 0; r < rows; r++)
+            word_store_row(plain + r * PANEL_WORDS, sum[r], vectors);
+    if (paired) UNROLL for (int r = 0; r < rows; r += 2) UNROLL for (int v = 0; v < vectors; v++)
+        {
+            const vec second = r + 1 < rows ? sum[r + 1][v] : vec_splat(0);
+            word_store(paired + r / 2 * PANEL + v * LANES, word_pair(sum[r][v], second));
+        }
 }
 #else
 ALWAYS_INLINE vec mask_load(const word *mask, int v) { return vec_load(mask + v * LANES); }
 #endif
 
+#define FOR_EACH_SUM UNROLL for (int r = 0; r < rows; r++) UNROLL for (int v = 0; v < vectors; v++)
+
+ALWAYS_INLINE vec keep_if(vec_int mask, vec x) { return (vec)((vec_int)x & mask); }
+
+/* Bias, activation, and the like. */
+ALWAYS_INLINE void transform(const int rows, const int vectors, vec sum[BLOCK_ROWS][2],
+                             const struct tile_product *p)
+{
+    const real *scale = p->scale, *bias = p->bias;
+    const word *mask = p->mask;
+    if (scale) FOR_EACH_SUM sum[r][v] *= vec_splat(scale[r]);
+    if (bias) FOR_EACH_SUM sum[r][v] += vec_splat(bias[r]);
+    /* Not max(x, 0), which would swallow NaN. */
+    if (p->relu) FOR_EACH_SUM sum[r][v] = keep_if(~(sum[r][v] < vec_splat(0)), sum[r][v]);
+    if (mask)
+        FOR_EACH_SUM sum[r][v] =
+            keep_if(mask_load(mask + r * PANEL_WORDS, v) > vec_splat(0), sum[r][v]);
+}
+
 /* C row by row: one pointer that moves on costs less than an address for each row. */
 ALWAYS_INLINE void finish(const int rows, const int vectors, vec sum[BLOCK_ROWS][2],
                           const struct tile_product *p)
 {
-    const int64_t stride = p->c_stride;
-    const real *scale = p->scale, *bias = p->bias;
-    const word *mask = p->mask;
-    real *c = p->c, *sums = p->sums;
-    UNROLL for (int r = 0; r < rows; r++)
-    {
-        UNROLL for (int v = 0; v < vectors; v++)
-        {
-            vec x = sum[r][v];
-            if (p->add) x += vec_load(c + v * LANES);
-            if (scale) x *= vec_splat(scale[r]);
-            if (bias) x += vec_splat(bias[r]);
-            /* Not max(x, 0), which would swallow NaN. */
-            if (p->relu) x = (vec)((vec_int)x & ~(vec_int)(x < vec_splat(0)));
-            if (mask) x = (vec)((vec_int)x & (vec_int)(mask_load(mask, v) > vec_splat(0)));
-            if (PER_WORD == 1 || c) vec_store(c + v * LANES, x);
-            sum[r][v] = x;
-        }
-        if (PER_WORD == 1 || c) c += stride;
-        if (mask) mask += PANEL_WORDS;
+    real *sums = p->sums;
+    if (p->add) {
+        const real *c = p->c;
+        UNROLL for (int r = 0; r < rows; r++, c += p->c_stride)
+            UNROLL for (int v = 0; v < vectors; v++) sum[r][v] += vec_load(c + v * LANES);
+    }
+    transform(rows, vectors, sum, p);
+    if (PER_WORD == 1 || p->c) {
+        real *c = p->c;
+        UNROLL for (int r = 0; r < rows; r++, c += p->c_stride)
+            UNROLL for (int v = 0; v < vectors; v++) vec_store(c + v * LANES, sum[r][v]);
     }
 #ifdef BF16
-    if (!c) store_operands(rows, vectors, sum, &p->to);
+    if (!p->c) store_operands(rows, vectors, sum, &p->to);
 #endif
     if (!sums) return;
     UNROLL for (int r = 0; r < rows; r++)
