@@ -404,14 +404,15 @@ START_TEST(random_numbers_are_the_same_everywhere)
 {
     static const int32_t kinds[] = { GLOW_UNIFORM, GLOW_GAUSS, GLOW_SIGNS };
     double first[3][2 * 1003], stream[700], part[700];
-    for (const char *const *set = instruction_sets(); *set; set++) {
+    const char *const *sets = instruction_sets();
+    for (const char *const *set = sets; *set; set++) {
         struct engine *engine = open_engine(*set, 2);
         for (int k = 0; k < 3; k++) {
             struct kernel_case c = { OP_RANDOM, "-> 2x1003", { kinds[k], 5, 1 }, { 0 }, 0 };
             struct case_run r;
             case_prepare(&r, &c, DT_F64);
             case_execute(&r, engine, -1);
-            if (set == instruction_sets())
+            if (set == sets)
                 memcpy(first[k], r.operand[0].tensor.data, sizeof first[k]);
             else if (memcmp(first[k], r.operand[0].tensor.data, sizeof first[k]))
                 ck_abort_msg("%s, %s: other numbers than with the first set", case_text(&r), *set);
