@@ -149,6 +149,8 @@ struct backend {
 };
 
 extern const struct backend backend_cpu;
+/* Numbers of the host's streams (philox.h), whatever backend runs the programs; from any thread. */
+void cpu_random(uint64_t seed, uint64_t stream, int32_t kind, double *out, int64_t n);
 /* The backend of that name ("auto", "cpu", "cuda"), or an error that says what is there, or why it
  * can't be used. "auto" takes the best that works, and notes why a better one does not. Its variant
  * for bf16 is backend->bf16. */

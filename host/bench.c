@@ -44,7 +44,8 @@ struct bench {
     long page_faults;             /* in all of them */
     double start_up;              /* from the start of the process to the end of the first step */
     double by_op[OP_COUNT];
-    double loss, peak;
+    double loss, peak, bandwidth;
+    long peak_rss; /* KiB */
 };
 
 /* ---------------------------------------------------------------- clocks */
@@ -61,6 +62,13 @@ static long page_faults(void)
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     return usage.ru_minflt + usage.ru_majflt;
+}
+
+static long peak_rss(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_maxrss;
 }
 
 /* Since the process began, by /proc in hundredths of a second; NaN where there is no /proc. */
@@ -181,6 +189,7 @@ static glow_status measure(struct bench *b)
         if (!b->request->steps && enough) break;
     }
     b->page_faults += page_faults();
+    b->peak_rss = peak_rss();
     m->backend->profile(m->engine, NULL);
     return GLOW_OK;
 }
@@ -248,13 +257,30 @@ static void report_speed(struct bench *b, const struct program *p, json_t *r)
     json_object_set_new(r, "share_of_peak", evaluation_number(gflop / wall / b->peak));
 }
 
+/* Every operand of every step, once each: what a run would move if no cache held anything. */
+static double operand_bytes(const struct program *p)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < p->n_steps; i++) {
+        const struct step *s = &p->steps[i];
+        for (int k = 0; k < s->n_in + s->n_out; k++) {
+            const struct tensor *t = k < s->n_in ? &s->in[k] : &s->out[k - s->n_in];
+            double n = t->data ? (double)dtype_size(t->dtype) : 0;
+            for (int d = 0; d < t->rank; d++)
+                if (t->stride[d]) n *= (double)t->dim[d];
+            sum += n;
+        }
+    }
+    return sum;
+}
+
 static void report_memory(const struct bench *b, const struct program *p, json_t *r)
 {
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    json_object_set_new(r, "peak_rss_mb", json_real((double)usage.ru_maxrss / 1024));
+    json_object_set_new(r, "peak_rss_mb", json_real((double)b->peak_rss / 1024));
     json_object_set_new(r, "page_faults_per_step",
                         json_real((double)b->page_faults / (double)b->steps));
+    json_object_set_new(r, "operand_gb_per_step", json_real(operand_bytes(p) * 1e-9));
+    json_object_set_new(r, "peak_gb_per_second", json_real(b->bandwidth));
     json_object_set_new(r, "arena_bytes", json_integer(p->arena_bytes));
     json_object_set_new(r, "live_bytes", json_integer(p->live_bytes));
 }
@@ -329,6 +355,7 @@ static glow_status bench(const struct request *q)
         const struct model *m = b->session.model;
         b->peak = peak_gflops(m->backend->kernels(m->engine), m->backend->threads(m->engine),
                               b->session.settings.bf16 ? 2 : (int)dtype_size(m->real));
+        b->bandwidth = peak_bandwidth(m->backend->threads(m->engine));
         json_t *r = report(b);
         json_dumpf(r, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
         putchar('\n');

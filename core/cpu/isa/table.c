@@ -25,5 +25,8 @@ const struct kernel_table NAME(kernel_table) = {
     .optim = NAME(optim),
     .sum_squares = NAME(sum_squares),
     .ema = NAME(ema),
+#if REAL_BITS == 64
+    .random_stream = NAME(random_stream),
+#endif
 #endif
 };
