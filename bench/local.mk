@@ -8,3 +8,6 @@ bench: all %D%/kernels$(EXEEXT)
 	  $(BENCH_THREADS) $(BENCH_SECONDS)
 CLEANFILES += %D%/kernels$(EXEEXT)
 EXTRA_DIST += %D%/run.sh
+
+# Ours beside PyTorch, memory by depth: run by hand, in the build directory.
+EXTRA_DIST += %D%/compare.py %D%/compare.sh %D%/depth.sh %D%/mkl_avx512.c %D%/peer.py

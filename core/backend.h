@@ -52,6 +52,7 @@ struct step {
     void *scratch;
     kernel_fn run;
     const char *owner;                /* path of the instance that described it */
+    const char *const *owners;        /* OP_FUSED: of each operation */
     int64_t flops;                    /* of products: multiply-adds times 2; for people */
     const struct glow_kernel *custom; /* OP_CUSTOM */
     const struct glow_type *types;    /* OP_CUSTOM: of in, then out, as the plug-in knows them */
@@ -144,6 +145,8 @@ struct backend {
 };
 
 extern const struct backend backend_cpu;
+/* Numbers of the host's streams (philox.h), whatever backend runs the programs; from any thread. */
+void cpu_random(uint64_t seed, uint64_t stream, int32_t kind, double *out, int64_t n);
 /* The backend of that name ("auto", "cpu", "cuda"), or an error that says what is there, or why it
  * can't be used. "auto" takes the best that works, and notes why a better one does not. */
 glow_status backend_find(const char *name, const struct backend **out);

@@ -19,7 +19,7 @@ void *bump_alloc(struct bump *b, size_t n)
     n = (n + unit - 1) / unit * unit;
     struct bump_block *block = b->blocks;
     if (!block || block->size - block->used < n) {
-        size_t size = block && block->size < (1u << 20) ? 2 * block->size : (1u << 14);
+        size_t size = block && block->size < (1u << 20) ? 2 * block->size : (1u << 10);
         if (size < n) size = n;
         struct bump_block *fresh = calloc(1, sizeof *fresh + size);
         if (!fresh) return NULL;

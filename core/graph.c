@@ -416,36 +416,42 @@ value_id graph_add(struct graph *g, const struct op_call *call)
 
 /* ---------------------------------------------------------------- rebuilding */
 
-static glow_status copy_marked(const struct graph *src, struct graph *g, const char *used,
-                               value_id *map)
+glow_status graph_copy(struct graph *g, const struct graph *src, const struct node *n,
+                       value_id *map)
 {
     value_id in[MAX_IN];
     struct glow_type types[MAX_OUT];
+    for (uint32_t k = 0; k < n->n_in; k++) in[k] = n->in[k] ? map[n->in[k]] : 0;
+    for (uint32_t k = 0; k < n->n_out; k++) types[k] = src->values[n->out0 + k].type;
+    struct op_call c = { .op = n->op,
+                         .n_in = n->n_in,
+                         .n_ai = n->n_ai,
+                         .n_ad = n->n_ad,
+                         .n_out = n->n_out,
+                         .in = in,
+                         .ai = n->ai,
+                         .ad = n->ad,
+                         .type = types,
+                         .custom = n->custom,
+                         .custom_self = n->custom_self };
+    g->epoch = n->epoch;
+    g->who = n->who;
+    value_id v = graph_add(g, &c);
+    if (v == GRAPH_ERROR) return g->status;
+    for (uint32_t k = 0; k < n->n_out; k++) map[n->out0 + k] = v + k;
+    return GLOW_OK;
+}
+
+static glow_status copy_marked(const struct graph *src, struct graph *g, const char *used,
+                               value_id *map)
+{
     for (uint32_t i = 1; i < src->n_nodes; i++) {
         const struct node *n = &src->nodes[i];
         if (!used[i]) continue;
-        for (uint32_t k = 0; k < n->n_in; k++) in[k] = n->in[k] ? map[n->in[k]] : 0;
-        if (n->op == OP_ALIAS || n->op == OP_STOP) {
-            map[n->out0] = in[0];
-            continue;
-        }
-        for (uint32_t k = 0; k < n->n_out; k++) types[k] = src->values[n->out0 + k].type;
-        struct op_call c = { .op = n->op,
-                             .n_in = n->n_in,
-                             .n_ai = n->n_ai,
-                             .n_ad = n->n_ad,
-                             .n_out = n->n_out,
-                             .in = in,
-                             .ai = n->ai,
-                             .ad = n->ad,
-                             .type = types,
-                             .custom = n->custom,
-                             .custom_self = n->custom_self };
-        g->epoch = n->epoch;
-        g->who = n->who;
-        value_id v = graph_add(g, &c);
-        if (v == GRAPH_ERROR) return g->status;
-        for (uint32_t k = 0; k < n->n_out; k++) map[n->out0 + k] = v + k;
+        if (n->op == OP_ALIAS || n->op == OP_STOP)
+            map[n->out0] = map[n->in[0]];
+        else
+            TRY(graph_copy(g, src, n, map));
     }
     return GLOW_OK;
 }

@@ -40,17 +40,18 @@ struct node {
     const struct instance *who;       /* the instance that described it; NULL: the core */
     const struct glow_custom *custom; /* OP_CUSTOM */
     const struct instance *custom_self;
+    const struct instance *const *whose; /* OP_FUSED: who described each of its operations */
 };
 
 /* Everything that graph_add needs to know. */
 struct op_call {
     int op;
-    uint32_t n_in, n_ai, n_ad, n_out; /* n_out: OP_CUSTOM only */
+    uint32_t n_in, n_ai, n_ad, n_out; /* n_out: FUSED and CUSTOM only */
     const value_id *in;
     const int64_t *ai;
     const double *ad;
     const struct glow_type
-        *type; /* INPUT, ARRAY, RANDOM, BROADCAST, RESHAPE: the output; CUSTOM: all */
+        *type; /* INPUT, ARRAY, RANDOM, BROADCAST, RESHAPE: the output; FUSED, CUSTOM: all */
     const struct glow_custom *custom;
     const struct instance *custom_self;
 };
@@ -79,7 +80,7 @@ struct graph {
     const struct instance *who; /* whose callback is running */
     bool plain;                 /* build nodes as written: no rewriting (tests, roundtrips) */
     bool decompose;             /* custom operations are always decomposed (conformance) */
-    bool separate;              /* no result takes the place of an operand (tests) */
+    bool separate; /* no result takes the place of an operand, nothing is fused (tests) */
 
     struct value *values;
     struct node *nodes;
@@ -112,6 +113,10 @@ void graph_reset_draws(struct graph *);
 /* The same graph, simplified: aliases vanish, so that what they hid from rewriting and hash-consing
  * becomes visible; what no bind needs is dropped, but for inputs. Binds keep their order. */
 glow_status graph_rebuild(const struct graph *, struct graph **out);
+/* Adds a node of graph src; map: values of src to values here, its inputs before, its outputs then.
+ */
+glow_status graph_copy(struct graph *, const struct graph *src, const struct node *,
+                       value_id *map);
 
 /* Types. */
 int64_t type_count(const struct glow_type *); /* elements of one sample */

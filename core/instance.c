@@ -2,6 +2,7 @@
  * in self->host. The services are pure functions of the instance but for `fail`, which sets its
  * status. */
 #include "instance.h"
+#include "backend.h"
 #include "philox.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -112,21 +113,7 @@ static int32_t host_progress(const struct glow_self *self, int64_t done, int64_t
 /* Element i is word i % 4 of block i / 4 of the stream; GAUSS takes the words in pairs. */
 static void host_random(uint64_t seed, uint64_t stream, uint32_t dist, double *out, int64_t n)
 {
-    uint32_t key[2] = { (uint32_t)seed, (uint32_t)(seed >> 32) };
-    for (int64_t i = 0; i < n; i += 4) {
-        uint64_t block = (uint64_t)i / 4;
-        uint32_t counter[4] = { (uint32_t)block, (uint32_t)(block >> 32), (uint32_t)stream,
-                                (uint32_t)(stream >> 32) };
-        struct philox bits = philox(counter, key);
-        double four[4];
-        if (dist == GLOW_GAUSS) {
-            philox_gauss(bits.v[0], bits.v[1], four);
-            philox_gauss(bits.v[2], bits.v[3], four + 2);
-        } else {
-            for (int k = 0; k < 4; k++) four[k] = philox_uniform(bits.v[k]);
-        }
-        for (int64_t k = 0; k < 4 && i + k < n; k++) out[i + k] = four[k];
-    }
+    cpu_random(seed, stream, dist == GLOW_GAUSS ? GLOW_GAUSS : GLOW_UNIFORM, out, n);
 }
 
 /* Makes a directory and those above it. */

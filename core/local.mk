@@ -32,6 +32,8 @@ noinst_LTLIBRARIES += %D%/libcore.la
 	%D%/file.h \
 	%D%/flow.c \
 	%D%/flow.h \
+	%D%/fuse.c \
+	%D%/fuse.h \
 	%D%/grad.c \
 	%D%/graph.c \
 	%D%/graph.h \

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "custom.h"
+#include "fuse.h"
 #include "model.h"
 
 #define ALIGN 64
@@ -68,7 +69,7 @@ void plan_tensors(const struct graph *g, const struct plan *p, const struct node
         if (!n->in[k]) continue;
         tensor_of(g, &g->values[n->in[k]], &in[k]);
         in[k].data = &dummy;
-        if (op_classes[n->op] == CLASS_ELEM) stretch(&in[k], &out[0], 0);
+        if (op_classes[n->op] == CLASS_ELEM || n->op == OP_FUSED) stretch(&in[k], &out[0], 0);
         if (n->op == OP_MATMUL) stretch(&in[k], &out[0], 2);
         if (n->op == OP_PLACE)
             in[k].dim[0] = out[0].dim[0]; /* an unbatched part has stride 0 there */
@@ -138,35 +139,48 @@ static void apply_binds(const struct graph *g, struct plan *p)
     }
 }
 
+/* Element i of x lies at i of its buffer, and out has as many. */
+static bool in_order(const struct graph *g, const struct value *x, const struct value *out)
+{
+    return is_plain(g, x) && x->real == out->real && x->type.batched == out->type.batched &&
+           type_count(&x->type) == type_count(&out->type);
+}
+
+/* Whether an elementwise output may be written over operand k of its node, which dies there: no
+ * operand reads that memory out of order, nor, in a fused step, after the output is made. */
+static bool may_replace(const struct graph *g, const struct plan *p, const uint32_t *root,
+                        int32_t position, uint32_t k, const struct value *out)
+{
+    const struct node *n = &g->nodes[p->order[position]];
+    uint32_t base = g->values[n->in[k]].base, r = root[base];
+    if (p->places[base].kind != PLACE_ARENA || p->places[r].last != position ||
+        p->places[base].last != position)
+        return false;
+    for (uint32_t j = 0; j < n->n_in; j++) {
+        const struct value *x = &g->values[n->in[j]];
+        if (root[x->base] != r) continue;
+        if (!in_order(g, x, out)) return false;
+        if (n->op == OP_FUSED && fused_last_reader(n->ai, j) > fused_maker(n->ai, out->out))
+            return false;
+    }
+    return true;
+}
+
 /* root[v]: the value whose buffer v shares. An elementwise result may replace an operand that dies.
  */
 static void find_in_place(const struct graph *g, struct plan *p, uint32_t *root)
 {
-    for (uint32_t position = 0; position < p->n_order; position++) {
+    for (int32_t position = 0; position < (int32_t)p->n_order; position++) {
         const struct node *n = &g->nodes[p->order[position]];
-        struct place *o = &p->places[n->out0];
-        const struct value *out = &g->values[n->out0];
-        if (op_classes[n->op] != CLASS_ELEM || o->kind != PLACE_ARENA) continue;
-        for (uint32_t k = 0; k < n->n_in; k++) {
-            const struct value *x = &g->values[n->in[k]];
-            struct place *b = &p->places[x->base];
-            uint32_t r = root[x->base];
-            bool fits = b->kind == PLACE_ARENA && p->places[r].last == (int32_t)position &&
-                        b->last == (int32_t)position && is_plain(g, x) && x->real == out->real &&
-                        x->type.batched == out->type.batched &&
-                        type_count(&x->type) == type_count(&out->type);
-            for (uint32_t j = 0; j < n->n_in && fits;
-                 j++) { /* no second reader through another view */
-                const struct value *y = &g->values[n->in[j]];
-                if (root[y->base] == r &&
-                    !(is_plain(g, y) && type_count(&y->type) == type_count(&out->type)))
-                    fits = false;
-            }
-            if (!fits) continue;
-            root[n->out0] = r;
+        if (op_classes[n->op] != CLASS_ELEM && n->op != OP_FUSED) continue;
+        for (uint32_t v = n->out0; v < n->out0 + n->n_out; v++) {
+            uint32_t k = 0;
+            if (p->places[v].kind != PLACE_ARENA) continue;
+            while (k < n->n_in && !may_replace(g, p, root, position, k, &g->values[v])) k++;
+            if (k == n->n_in) continue;
+            uint32_t r = root[v] = root[g->values[n->in[k]].base];
             p->n_in_place++;
-            if (o->last > p->places[r].last) p->places[r].last = o->last;
-            break;
+            if (p->places[v].last > p->places[r].last) p->places[r].last = p->places[v].last;
         }
     }
 }

@@ -7,6 +7,18 @@
 #include <string.h>
 #include <time.h>
 #include "custom.h"
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+#include "fuse.h"
+
+/* The heap keeps what a graph took, though nothing as large is wanted while the program runs. */
+static void give_back_heap(void)
+{
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
+}
 
 static double seconds(void)
 {
@@ -110,6 +122,25 @@ static int64_t node_flops(const struct graph *g, const struct node *n)
 #undef POSITIONS
 }
 
+static const char *owner_of(struct bump *memory, const struct instance *who)
+{
+    return who ? bump_print(memory, "%s", who->path) : "the objective";
+}
+
+/* Of a fused step: whose each of its operations is. */
+static glow_status make_owners(struct bump *memory, const struct node *n, struct step *s)
+{
+    const char **owners = bump_alloc(memory, (size_t)n->ai[0] * sizeof *owners);
+    if (!owners) return fail_memory(sizeof *owners, "program");
+    for (int64_t i = 0; i < n->ai[0]; i++) {
+        bool same = i > 0 && n->whose[i] == n->whose[i - 1];
+        owners[i] = same ? owners[i - 1] : owner_of(memory, n->whose[i]);
+        if (!owners[i]) return fail_memory(64, "program");
+    }
+    s->owners = owners;
+    return GLOW_OK;
+}
+
 static glow_status make_step(const struct compiler *c, uint32_t position, struct step *s)
 {
     const struct graph *g = c->g;
@@ -121,15 +152,14 @@ static glow_status make_step(const struct compiler *c, uint32_t position, struct
     plan_tensors(g, c->plan, n, in, out);
     for (uint32_t k = 0; k < n->n_in; k++) in[k].data = n->in[k] ? memory_of(c, n->in[k]) : NULL;
     for (uint32_t k = 0; k < n->n_out; k++) out[k].data = memory_of(c, n->out0 + k);
-    *s =
-        (struct step){ .op = n->op,
-                       .n_in = n->n_in,
-                       .n_out = n->n_out,
-                       .n_ai = (int)n->n_ai,
-                       .n_ad = n->n_ad,
-                       .in = in,
-                       .out = out,
-                       .owner = n->who ? bump_print(memory, "%s", n->who->path) : "the objective" };
+    *s = (struct step){ .op = n->op,
+                        .n_in = n->n_in,
+                        .n_out = n->n_out,
+                        .n_ai = (int)n->n_ai,
+                        .n_ad = n->n_ad,
+                        .in = in,
+                        .out = out,
+                        .owner = owner_of(memory, n->who) };
     s->ai = bump_copy(memory, n->ai, n->n_ai * sizeof *n->ai);
     s->ad = bump_copy(memory, n->ad, n->n_ad * sizeof *n->ad);
     if (!s->owner || (n->n_ai && !s->ai) || (n->n_ad && !s->ad)) return fail_memory(64, "program");
@@ -154,6 +184,7 @@ static glow_status make_step(const struct compiler *c, uint32_t position, struct
         s->custom = custom_kernel(g, n->custom);
         s->types = types;
     }
+    if (n->op == OP_FUSED) TRY(make_owners(memory, n, s));
     s->flops = node_flops(g, n);
     c->p->flops += s->flops;
     return GLOW_OK;
@@ -260,6 +291,7 @@ glow_status program_compile(struct program **out, struct model *m, enum program_
         goto out;
     }
     TRY_OUT(describe(&d, context));
+    TRY_OUT(graph_fuse(&d.g));
     TRY_OUT(plan_make(&plan, d.g, m->engine));
     TRY_OUT(compile(p, &d, plan, average));
     p->stored = d.stored;
@@ -274,6 +306,7 @@ out:
     free(d.inputs);
     free(d.outputs);
     program_free(p);
+    give_back_heap();
     return status;
 }
 
@@ -436,9 +469,13 @@ static bool all_finite(const struct model *m, const struct tensor *t)
 const char *program_find_nonfinite(struct program *p, uint64_t seed, uint64_t step, int64_t row,
                                    char *text, size_t size)
 {
-    struct run r = { .engine = p->model->engine, .seed = seed, .step = step, .row = row };
+    int32_t first;
+    struct run r = {
+        .engine = p->model->engine, .seed = seed, .step = step, .row = row, .nonfinite = &first
+    };
     for (int64_t i = 0; i < p->n_steps; i++) {
         const struct step *s = &p->steps[i];
+        first = FUSED_OPS;
         int n_out = s->op == OP_CHAIN ? 1 : s->n_out; /* hidden buffers have padding */
         bool clean = true;
         if (p->model->backend->run(p->model->engine, s, 1, &r) != GLOW_OK) {
@@ -446,8 +483,12 @@ const char *program_find_nonfinite(struct program *p, uint64_t seed, uint64_t st
             return text;
         }
         for (int k = 0; k < n_out; k++) clean = clean && all_finite(p->model, &s->out[k]);
-        if (clean) continue;
-        snprintf(text, size, "%s: %s", s->owner, op_names[s->op]);
+        if (s->op == OP_FUSED && first < FUSED_OPS) /* an operation within a fused step */
+            snprintf(text, size, "%s: %s", s->owners[first], op_names[s->ai[1 + 4 * first]]);
+        else if (clean)
+            continue;
+        else
+            snprintf(text, size, "%s: %s", s->owner, op_names[s->op]);
         return text;
     }
     return NULL;

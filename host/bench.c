@@ -41,9 +41,11 @@ struct bench {
     void *x; /* random rows, one batch */
     int64_t batch, steps;
     double wall[MOST], cpu[MOST]; /* seconds of each step */
+    long page_faults;             /* in all of them */
     double start_up;              /* from the start of the process to the end of the first step */
     double by_op[OP_COUNT];
-    double loss, peak;
+    double loss, peak, bandwidth;
+    long peak_rss; /* KiB */
 };
 
 /* ---------------------------------------------------------------- clocks */
@@ -53,6 +55,20 @@ static double cpu_seconds(void)
     struct timespec t;
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static long page_faults(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_minflt + usage.ru_majflt;
+}
+
+static long peak_rss(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_maxrss;
 }
 
 /* Since the process began, by /proc in hundredths of a second; NaN where there is no /proc. */
@@ -163,6 +179,7 @@ static glow_status measure(struct bench *b)
     for (int i = 1; i < WARM_UP; i++) TRY(step(b, (uint64_t)i + 1));
     if (b->request->profile) m->backend->profile(m->engine, b->by_op);
     double start = clock_seconds();
+    b->page_faults = -page_faults();
     while (b->steps < most && !cancel_requested) {
         double wall = clock_seconds(), cpu = cpu_seconds();
         TRY(step(b, (uint64_t)(WARM_UP + b->steps + 1)));
@@ -171,6 +188,8 @@ static glow_status measure(struct bench *b)
         bool enough = clock_seconds() - start > (double)b->request->seconds && b->steps >= LEAST;
         if (!b->request->steps && enough) break;
     }
+    b->page_faults += page_faults();
+    b->peak_rss = peak_rss();
     m->backend->profile(m->engine, NULL);
     return GLOW_OK;
 }
@@ -202,17 +221,10 @@ static json_t *profile_json(const struct bench *b)
     return all;
 }
 
-static json_t *report(struct bench *b)
+static void report_model(const struct bench *b, const struct program *p, json_t *r)
 {
-    const struct model *m = b->session.model;
-    const struct settings *s = &b->session.settings;
-    const struct program *p = b->program ? b->program : b->trainer.program;
     static const char *const policies[] = { "auto", "store", "recompute", "invert" };
-    struct rusage usage;
-    double cpu = median(b->cpu, b->steps), wall = median(b->wall, b->steps),
-           flops = (double)p->flops;
-    getrusage(RUSAGE_SELF, &usage);
-    json_t *r = json_object();
+    const struct model *m = b->session.model;
     json_object_set_new(r, "config", json_string(b->request->config));
     json_object_set_new(r, "mode", json_string(b->request->mode_name));
     json_object_set_new(r, "rows", json_string(b->data ? data_describe(b->data) : "random"));
@@ -221,27 +233,66 @@ static json_t *report(struct bench *b)
     json_object_set_new(r, "kernels", json_string(m->backend->kernels(m->engine)));
     json_object_set_new(r, "precision", json_string(m->real == DT_F64 ? "fp64" : "fp32"));
     json_object_set_new(r, "parameters", json_integer(m->n_trained));
-    if (!b->program) {
-        json_object_set_new(r, "memory", json_string(policies[s->memory]));
-        json_object_set_new(r, "couplings_stored", json_integer(p->stored));
-        json_object_set_new(r, "couplings", json_integer(p->couplings));
-        json_object_set_new(r, "last_loss", evaluation_number(b->loss));
-    }
+    if (b->program) return;
+    json_object_set_new(r, "memory", json_string(policies[b->session.settings.memory]));
+    json_object_set_new(r, "couplings_stored", json_integer(p->stored));
+    json_object_set_new(r, "couplings", json_integer(p->couplings));
+    json_object_set_new(r, "last_loss", evaluation_number(b->loss));
+}
+
+static void report_speed(struct bench *b, const struct program *p, json_t *r)
+{
+    double cpu = median(b->cpu, b->steps), wall = median(b->wall, b->steps),
+           gflop = (double)p->flops * 1e-9;
     json_object_set_new(r, "steps", json_integer(b->steps));
     json_object_set_new(r, "rows_per_second", evaluation_number((double)b->batch / wall));
     json_object_set_new(r, "ms_per_step",
                         json_pack("{s:f, s:f}", "min", 1e3 * b->wall[0], "median", 1e3 * wall));
     json_object_set_new(r, "cpu_ms_per_step",
                         json_pack("{s:f, s:f}", "min", 1e3 * b->cpu[0], "median", 1e3 * cpu));
-    json_object_set_new(r, "gflop_per_step", json_real(flops * 1e-9));
-    json_object_set_new(r, "gflops", evaluation_number(flops * 1e-9 / wall));
+    json_object_set_new(r, "gflop_per_step", json_real(gflop));
+    json_object_set_new(r, "gflops", evaluation_number(gflop / wall));
     json_object_set_new(r, "peak_gflops", json_real(b->peak));
-    json_object_set_new(r, "share_of_peak", evaluation_number(flops * 1e-9 / wall / b->peak));
-    json_object_set_new(r, "start_up_seconds", evaluation_number(b->start_up));
-    json_object_set_new(r, "build_seconds", json_real(p->build_seconds));
-    json_object_set_new(r, "peak_rss_mb", json_real((double)usage.ru_maxrss / 1024));
+    json_object_set_new(r, "share_of_peak", evaluation_number(gflop / wall / b->peak));
+}
+
+/* Every operand of every step, once each: what a run would move if no cache held anything. */
+static double operand_bytes(const struct program *p)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < p->n_steps; i++) {
+        const struct step *s = &p->steps[i];
+        for (int k = 0; k < s->n_in + s->n_out; k++) {
+            const struct tensor *t = k < s->n_in ? &s->in[k] : &s->out[k - s->n_in];
+            double n = t->data ? (double)dtype_size(t->dtype) : 0;
+            for (int d = 0; d < t->rank; d++)
+                if (t->stride[d]) n *= (double)t->dim[d];
+            sum += n;
+        }
+    }
+    return sum;
+}
+
+static void report_memory(const struct bench *b, const struct program *p, json_t *r)
+{
+    json_object_set_new(r, "peak_rss_mb", json_real((double)b->peak_rss / 1024));
+    json_object_set_new(r, "page_faults_per_step",
+                        json_real((double)b->page_faults / (double)b->steps));
+    json_object_set_new(r, "operand_gb_per_step", json_real(operand_bytes(p) * 1e-9));
+    json_object_set_new(r, "peak_gb_per_second", json_real(b->bandwidth));
     json_object_set_new(r, "arena_bytes", json_integer(p->arena_bytes));
     json_object_set_new(r, "live_bytes", json_integer(p->live_bytes));
+}
+
+static json_t *report(struct bench *b)
+{
+    const struct program *p = b->program ? b->program : b->trainer.program;
+    json_t *r = json_object();
+    report_model(b, p, r);
+    report_speed(b, p, r);
+    json_object_set_new(r, "start_up_seconds", evaluation_number(b->start_up));
+    json_object_set_new(r, "build_seconds", json_real(p->build_seconds));
+    report_memory(b, p, r);
     if (b->stream)
         json_object_set_new(r, "seconds_waited_for_data", json_real(data_stream_waited(b->stream)));
     if (b->request->profile) json_object_set_new(r, "ms_by_operation", profile_json(b));
@@ -303,6 +354,7 @@ static glow_status bench(const struct request *q)
         const struct model *m = b->session.model;
         b->peak = peak_gflops(m->backend->kernels(m->engine), m->backend->threads(m->engine),
                               (int)dtype_size(m->real));
+        b->bandwidth = peak_bandwidth(m->backend->threads(m->engine));
         json_t *r = report(b);
         json_dumpf(r, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
         putchar('\n');

@@ -1,6 +1,6 @@
-/* peak.c - see peak.h. Each thread keeps twelve vectors in registers, enough to hide an FMA's
- * latency on two ports, and runs a = a * x + y on them. Without FMA a multiplication and an
- * addition count as one. */
+/* peak.c - see peak.h. For arithmetic, each thread keeps twelve vectors in registers, enough to
+ * hide an FMA's latency on two ports, and runs a = a * x + y on them. Without FMA a multiplication
+ * and an addition count as one. For memory, each thread copies blocks that no cache holds. */
 #include "peak.h"
 #include <pthread.h>
 #include <stdbool.h>
@@ -8,7 +8,8 @@
 #include <string.h>
 #include "clock.h"
 
-enum { CHAINS = 12, ROUNDS = 20000, BURSTS = 400, MAX_THREADS = 1024 };
+enum { CHAINS = 12, ROUNDS = 20000, BURSTS = 400, COPIES = 5, MAX_THREADS = 1024 };
+#define COPIED ((size_t)48 << 20) /* bytes */
 
 typedef void (*burst_fn)(void);
 
@@ -62,41 +63,47 @@ static struct method method_of(const char *kernels)
     return (struct method){ burst_base_f32, burst_base_f64, 16 };
 }
 
+/* ---------------------------------------------------------------- many threads at once */
+
 struct worker {
     pthread_t thread;
-    burst_fn burst;
     pthread_barrier_t *start;
-    double seconds; /* of the best burst */
+    burst_fn burst;  /* of arithmetic; NULL: copies */
+    char *to, *from; /* what is copied */
+    double seconds;  /* of the best burst */
 };
+
+static void burst(const struct worker *w)
+{
+    if (w->burst)
+        w->burst();
+    else
+        memcpy(w->to, w->from, COPIED);
+}
 
 static void *work(void *argument)
 {
     struct worker *w = argument;
+    int bursts = w->burst ? BURSTS : COPIES;
     pthread_barrier_wait(w->start);
     w->seconds = 1e9;
-    for (int i = 0; i < BURSTS; i++) {
+    for (int i = 0; i < bursts; i++) {
         double before = clock_seconds();
-        w->burst();
+        burst(w);
         double passed = clock_seconds() - before;
         if (passed < w->seconds) w->seconds = passed;
     }
     return NULL;
 }
 
-double peak_gflops(const char *kernels, int threads, int bytes)
+/* The sum of `amount` over each worker's best seconds; 0 when they can't all run. */
+static double rate(struct worker *w, int threads, double amount)
 {
-    struct method m = method_of(kernels);
-    double flops = 2.0 * CHAINS * ROUNDS * m.width / bytes, sum = 0;
-    if (threads < 1 || threads > MAX_THREADS) return 0;
-    struct worker *w = calloc((size_t)threads, sizeof *w);
     pthread_barrier_t start;
-    if (!w || pthread_barrier_init(&start, NULL, (unsigned)threads)) {
-        free(w);
-        return 0;
-    }
+    double sum = 0;
     int running = 1;
-    for (int i = 0; i < threads; i++)
-        w[i] = (struct worker){ .burst = bytes == 8 ? m.f64 : m.f32, .start = &start };
+    if (pthread_barrier_init(&start, NULL, (unsigned)threads)) return 0;
+    for (int i = 0; i < threads; i++) w[i].start = &start;
     while (running < threads && !pthread_create(&w[running].thread, NULL, work, &w[running]))
         running++;
     bool complete = running == threads;
@@ -105,8 +112,38 @@ double peak_gflops(const char *kernels, int threads, int bytes)
         if (!complete) pthread_cancel(w[i].thread); /* it waits for the others in vain */
         pthread_join(w[i].thread, NULL);
     }
-    for (int i = 0; i < threads && complete; i++) sum += flops / w[i].seconds * 1e-9;
+    for (int i = 0; i < threads && complete; i++) sum += amount / w[i].seconds;
     if (complete) pthread_barrier_destroy(&start);
-    free(w);
     return sum;
+}
+
+double peak_gflops(const char *kernels, int threads, int bytes)
+{
+    struct method m = method_of(kernels);
+    if (threads < 1 || threads > MAX_THREADS) return 0;
+    struct worker *w = calloc((size_t)threads, sizeof *w);
+    if (!w) return 0;
+    for (int i = 0; i < threads; i++) w[i].burst = bytes == 8 ? m.f64 : m.f32;
+    double sum = rate(w, threads, 2.0 * CHAINS * ROUNDS * m.width / bytes);
+    free(w);
+    return sum * 1e-9;
+}
+
+double peak_bandwidth(int threads)
+{
+    double sum = 0;
+    if (threads < 1 || threads > MAX_THREADS) return 0;
+    struct worker *w = calloc((size_t)threads, sizeof *w);
+    char *memory = malloc(2 * COPIED * (size_t)threads);
+    if (w && memory) {
+        memset(memory, 1, 2 * COPIED * (size_t)threads);
+        for (int i = 0; i < threads; i++) {
+            w[i].to = memory + 2 * COPIED * (size_t)i;
+            w[i].from = w[i].to + COPIED;
+        }
+        sum = rate(w, threads, 2.0 * COPIED);
+    }
+    free(memory);
+    free(w);
+    return sum * 1e-9;
 }

@@ -1,4 +1,4 @@
-/* peak.h - what the processor can do at most: fused multiply-adds that wait for nothing. */
+/* peak.h - what the machine can do at most: fused multiply-adds that wait for nothing, copies. */
 #ifndef HOST_PEAK_H
 #define HOST_PEAK_H
 #include <stdint.h>
@@ -7,4 +7,7 @@
  * other: the compiler's baseline) for numbers of `bytes` bytes (4 or 8): the best of some bursts. 0
  * when it can't be measured. */
 double peak_gflops(const char *kernels, int threads, int bytes);
+/* GB/s that `threads` threads at once read and write, both counted, when they copy memory that no
+ * cache holds; the best of some copies. 0 when it can't be measured. */
+double peak_bandwidth(int threads);
 #endif

@@ -364,6 +364,74 @@ START_TEST(philox_known_answers)
 }
 END_TEST
 
+/* |got - want| in units in the last place of want. */
+static double ulps(double got, long double want)
+{
+    double size = fabs((double)want);
+    return (double)(fabsl((long double)got - want) /
+                    (long double)(nextafter(size, INFINITY) - size));
+}
+
+/* The logarithm and the turns that normal numbers are made of, on all kinds of words. */
+START_TEST(philox_functions)
+{
+    const long double turn = 6.283185307179586476925286766559L / 4294967296.0L;
+    double most[3] = { 0 };
+    uint64_t bits = 1;
+    for (int i = 0; i < 400000; i++) {
+        bits = hash_mix(bits);
+        uint32_t a = (uint32_t)bits, b = (uint32_t)(bits >> 32);
+        if (i < 1000) a = i % 2 ? (uint32_t)-i : (uint32_t)i;
+        if (i < 1000) b = ((uint32_t)i % 8 << 29) + (uint32_t)(i / 8) - 60;
+        double sine, cosine, error[3];
+        uint32_t quarter = (b + 0x20000000u) >> 30;
+        long double t = turn * (int32_t)(b - (quarter << 30)), s = sinl(t), c = cosl(t);
+        const long double sines[4] = { s, c, -s, -c }, cosines[4] = { c, -s, -c, s };
+        philox_turn(b, &sine, &cosine);
+        error[0] = ulps(philox_log(a), logl(((long double)a + 0.5L) / 4294967296.0L));
+        error[1] = ulps(sine, sines[quarter]);
+        error[2] = ulps(cosine, cosines[quarter]);
+        for (int k = 0; k < 3; k++) most[k] = fmax(most[k], error[k]);
+    }
+    ck_assert_msg(most[0] <= 0.9, "log: %.2f ulp", most[0]);
+    ck_assert_msg(most[1] <= 1.9 && most[2] <= 1.9, "sin %.2f, cos %.2f ulp", most[1], most[2]);
+}
+END_TEST
+
+/* Every instruction set makes the same numbers, to the bit; so does a stream of the host, however
+ * many of its numbers are asked for. */
+START_TEST(random_numbers_are_the_same_everywhere)
+{
+    static const int32_t kinds[] = { GLOW_UNIFORM, GLOW_GAUSS, GLOW_SIGNS };
+    double first[3][2 * 1003], stream[700], part[700];
+    const char *const *sets = instruction_sets();
+    for (const char *const *set = sets; *set; set++) {
+        struct engine *engine = open_engine(*set, 2);
+        for (int k = 0; k < 3; k++) {
+            struct kernel_case c = { OP_RANDOM, "-> 2x1003", { kinds[k], 5, 1 }, { 0 }, 0 };
+            struct case_run r;
+            case_prepare(&r, &c, DT_F64);
+            case_execute(&r, engine, -1);
+            if (set == sets)
+                memcpy(first[k], r.operand[0].tensor.data, sizeof first[k]);
+            else if (memcmp(first[k], r.operand[0].tensor.data, sizeof first[k]))
+                ck_abort_msg("%s, %s: other numbers than with the first set", case_text(&r), *set);
+            case_free(&r);
+        }
+        for (int64_t n = 1; n <= 700; n = n < 30 ? n + 1 : n * 3) {
+            cpu_random(7, 8, GLOW_GAUSS, stream, 700);
+            cpu_random(7, 8, GLOW_GAUSS, part, n);
+            ck_assert_mem_eq(stream, part, (size_t)n * sizeof *part);
+        }
+        uint32_t counter[4] = { 174, 0, 8, 0 }, key[2] = { 7, 0 };
+        struct philox x = philox(counter, key);
+        philox_gauss(x.v[2], x.v[3], part);
+        ck_assert_double_eq_tol(stream[699], part[1], 4e-15);
+        backend_cpu.close(engine);
+    }
+}
+END_TEST
+
 /* Rows of a batch are numbered in the global batch: two halves give what the whole gives. */
 START_TEST(random_rows_are_global)
 {
@@ -474,6 +542,8 @@ int main(void)
     tcase_add_test(tcase, elementwise_works_in_place);
     tcase_add_test(tcase, position_does_not_change_a_bit);
     tcase_add_test(tcase, philox_known_answers);
+    tcase_add_test(tcase, philox_functions);
+    tcase_add_test(tcase, random_numbers_are_the_same_everywhere);
     tcase_add_test(tcase, random_rows_are_global);
     tcase_add_test(tcase, singular_matrices);
     tcase_add_test(tcase, lu_refuses_what_is_no_permutation);

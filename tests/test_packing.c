@@ -1,6 +1,6 @@
 /* test_packing.c - packed weights: what packing.h says of every layout; and the engine around them,
  * on a backend that keeps weights packed but computes with the plain kernels of the CPU, so that a
- * model on it must do bit for bit what a model with plain weights does. */
+ * model on it must do bit for bit what a model with plain weights does; and the CPU's own. */
 #include "packing.h"
 #include <math.h>
 #include <stdlib.h>
@@ -133,13 +133,14 @@ static void choose_packing(const struct step *step, int stage, struct packing *p
     packing_complete(p);
 }
 
-/* A tensor of weights in C order. */
-static struct tensor in_order(const struct tensor *t)
+/* A tensor of weights in C order, with the margins that kernels may read. */
+static struct tensor in_order(const struct tensor *t, struct run *run)
 {
     struct tensor w = *t;
     w.packing = NULL;
-    w.data = malloc((size_t)tensor_count(t) * dtype_size(t->dtype));
-    ck_assert_ptr_nonnull(w.data);
+    ck_assert_int_eq(backend_cpu.alloc(run->engine, (size_t)tensor_count(t) * dtype_size(t->dtype),
+                                       "weights", &w.data),
+                     GLOW_OK);
     return w;
 }
 
@@ -154,7 +155,7 @@ static void run_unpacked(const struct step *step, struct run *run)
     s.out = out;
     for (int64_t k = 1; k <= 3 * step->ai[0]; k += 3) {
         if (in[k].packing) {
-            in[k] = in_order(&step->in[k]);
+            in[k] = in_order(&step->in[k], run);
             struct packing want;
             choose_packing(step, (int)k / 3, &want);
             ck_assert(packing_equal(step->in[k].packing, &want));
@@ -163,17 +164,17 @@ static void run_unpacked(const struct step *step, struct run *run)
         }
         if (step->op == OP_CHAIN_VJP) {
             ck_assert_ptr_eq(step->out[k].packing, step->in[k].packing);
-            if (out[k].packing && out[k].data) out[k] = in_order(&step->out[k]);
+            if (out[k].packing && out[k].data) out[k] = in_order(&step->out[k], run);
             out[k].packing = NULL;
         }
     }
     backend_cpu.kernel(step->op, in[0].dtype)(&s, run);
     for (int64_t k = 1; k <= 3 * step->ai[0]; k += 3) {
-        if (in[k].data != step->in[k].data) free(in[k].data);
+        if (in[k].data != step->in[k].data) backend_cpu.release(run->engine, in[k].data);
         if (step->op != OP_CHAIN_VJP || out[k].data == step->out[k].data) continue;
         if (spoil) ((float *)out[k].data)[tensor_count(&out[k]) - 1] = NAN;
         packing_pack(step->out[k].packing, out[k].dtype, step->out[k].data, out[k].data);
-        free(out[k].data);
+        backend_cpu.release(run->engine, out[k].data);
         repacked++;
     }
 }
@@ -371,7 +372,7 @@ END_TEST
 START_TEST(no_conversions)
 {
     static const enum program_kind kinds[] = { PROGRAM_TRAIN, PROGRAM_EVAL, PROGRAM_SAMPLE };
-    struct model *m = model_on(&packed, rig_glow(8, 1, 2, 2, 20), DT_F32);
+    struct model *m = model_on(_i ? &backend_cpu : &packed, rig_glow(8, 1, 2, 2, 20), DT_F32);
     for (size_t k = 0; k < GLOW_COUNT(kinds); k++) {
         struct program *p = rig_program(m, kinds[k], BATCH);
         int conversions = 0, copies = 0;
@@ -406,9 +407,10 @@ static void write_inputs(const struct program *p)
     }
 }
 
-static void check_programs(const char *members, int32_t real)
+/* The programs of a model on a backend that packs against those of one on `plain`. */
+static void check_programs(const struct backend *backend, const char *members, int32_t real)
 {
-    struct model *a = model_on(&plain, members, real), *b = model_on(&packed, members, real);
+    struct model *a = model_on(&plain, members, real), *b = model_on(backend, members, real);
     check_arenas(a, a->weights, b, b->weights);
     for (int kind = PROGRAM_INIT; kind <= PROGRAM_SAMPLE; kind++)
         for (int memory = MEMORY_STORE; memory <= MEMORY_INVERT; memory++) {
@@ -442,11 +444,20 @@ static void check_programs(const char *members, int32_t real)
 
 START_TEST(programs)
 {
-    check_programs(rig_glow(8, 3, 2, 2, 20), DT_F32);
-    check_programs(rig_glow(8, 1, 2, 1, 5), DT_F64);
-    check_programs(shared, DT_F32);
+    check_programs(&packed, rig_glow(8, 3, 2, 2, 20), DT_F32);
+    check_programs(&packed, rig_glow(8, 1, 2, 1, 5), DT_F64);
+    check_programs(&packed, shared, DT_F32);
     ck_assert_int_gt(unpacked, 100);
     ck_assert_int_gt(repacked, 30);
+}
+END_TEST
+
+/* The CPU's kernels do the same with its own packing: they pack weights in C order so, too. */
+START_TEST(own_packing)
+{
+    check_programs(&backend_cpu, rig_glow(8, 3, 2, 2, 20), DT_F32);
+    check_programs(&backend_cpu, rig_glow(8, 1, 2, 1, 5), DT_F64);
+    check_programs(&backend_cpu, shared, DT_F32);
 }
 END_TEST
 
@@ -588,8 +599,9 @@ int main(void)
     tcase_add_test(tests, equality);
     tcase_add_test(tests, choice);
     tcase_add_test(tests, other_uses);
-    tcase_add_test(tests, no_conversions);
+    tcase_add_loop_test(tests, no_conversions, 0, 2);
     tcase_add_test(tests, programs);
+    tcase_add_test(tests, own_packing);
     tcase_add_test(tests, nonfinite);
     tcase_add_loop_test(tests, training, 0, GLOW_COUNT(optimizers));
     tcase_add_test(tests, clipped_training);

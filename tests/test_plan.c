@@ -2,6 +2,7 @@
  * order of its steps alone, and every pair of values is held against the offsets that the plan gave
  * them. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "plan.h"
@@ -315,35 +316,64 @@ START_TEST(arena_is_tight)
 }
 END_TEST
 
-static int64_t arena_at(int steps, enum memory_policy memory)
+enum { DEPTHS = 4, FLAT_BATCH = 8, BUDGET = 1 << 18 };
+static const int depths[DEPTHS] = { 4, 8, 16, 32 };
+
+/* Arenas of the train program by depth and memory policy. */
+static void measure_arenas(int64_t arena[DEPTHS][MEMORY_INVERT + 1])
 {
-    enum { BATCH = 8 };
-    struct planned p;
-    struct model *m = rig_model(rig_glow(16, 1, 2, steps, 16), DT_F32);
-    int64_t bytes = plan_of(&p, m, PROGRAM_TRAIN, BATCH, memory)->arena_bytes;
-    drop(&p);
-    model_free(m);
-    return bytes;
+    for (int i = 0; i < DEPTHS; i++) {
+        struct model *m = rig_model(rig_glow(16, 1, 2, depths[i], 16), DT_F32);
+        for (int memory = MEMORY_AUTO; memory <= MEMORY_INVERT; memory++) {
+            struct program_options o = { .kind = PROGRAM_TRAIN,
+                                         .batch = FLAT_BATCH,
+                                         .memory = (enum memory_policy)memory,
+                                         .memory_budget = BUDGET };
+            struct planned p;
+            make(&p, m, &o, false);
+            arena[i][memory] = p.plan->arena_bytes;
+            if (memory == MEMORY_AUTO) {
+                ck_assert_int_gt(p.d.stored, 0);
+                ck_assert_int_lt(p.d.stored, p.d.couplings);
+            }
+            drop(&p);
+        }
+        model_free(m);
+    }
+}
+
+/* With CK_VERBOSITY=verbose. */
+static void print_arenas(int64_t arena[DEPTHS][MEMORY_INVERT + 1])
+{
+    const char *verbosity = getenv("CK_VERBOSITY");
+    if (!verbosity || strcmp(verbosity, "verbose")) return;
+    printf("%8s %12s %12s %12s %12s   bytes of the train program's arena\n", "steps", "invert",
+           "recompute", "auto, 256 K", "store");
+    for (int i = 0; i < DEPTHS; i++)
+        printf("%8d %12lld %12lld %12lld %12lld\n", depths[i], (long long)arena[i][MEMORY_INVERT],
+               (long long)arena[i][MEMORY_RECOMPUTE], (long long)arena[i][MEMORY_AUTO],
+               (long long)arena[i][MEMORY_STORE]);
 }
 
 /* invert: the same arena at any depth. recompute: at most one anchor more for each coupling (some
- * fit into gaps), and not much less. store: much more. */
+ * fit into gaps), and not much less. auto: that and its budget. store: much more. */
 START_TEST(flat_in_depth)
 {
-    static const int depth[] = { 4, 8, 16, 32 };
-    /* (4,8,8) and (8,4,4) floats of 8 samples: what a step more on both levels has to keep */
-    const int64_t anchors = 8 * 4 * (4 * 64 + 8 * 16);
-    int64_t invert = arena_at(4, MEMORY_INVERT), recompute = arena_at(4, MEMORY_RECOMPUTE);
-    int64_t store = arena_at(4, MEMORY_STORE);
-    for (int i = 1; i < 4; i++) {
-        ck_assert_int_eq(arena_at(depth[i], MEMORY_INVERT), invert);
-        int64_t more = depth[i] - 4;
-        int64_t now = arena_at(depth[i], MEMORY_RECOMPUTE),
-                kept = (depth[i] - depth[i - 1]) * anchors;
-        ck_assert_int_le(now - recompute, kept);
-        if (i > 1) ck_assert_int_ge(now - recompute, kept * 3 / 4);
-        recompute = now;
-        ck_assert_int_ge(arena_at(depth[i], MEMORY_STORE) - store, more * anchors * 4);
+    /* (4,8,8) and (8,4,4) floats of each sample: what a step more on both levels has to keep */
+    const int64_t anchors = FLAT_BATCH * 4 * (4 * 64 + 8 * 16);
+    int64_t arena[DEPTHS][MEMORY_INVERT + 1];
+    measure_arenas(arena);
+    print_arenas(arena);
+    for (int i = 0; i < DEPTHS; i++)
+        ck_assert_int_le(arena[i][MEMORY_AUTO], arena[i][MEMORY_RECOMPUTE] + BUDGET);
+    for (int i = 1; i < DEPTHS; i++) {
+        const int64_t *now = arena[i], *before = arena[i - 1];
+        int64_t kept = (depths[i] - depths[i - 1]) * anchors;
+        ck_assert_int_eq(now[MEMORY_INVERT], before[MEMORY_INVERT]);
+        ck_assert_int_le(now[MEMORY_RECOMPUTE] - before[MEMORY_RECOMPUTE], kept);
+        if (i > 1) ck_assert_int_ge(now[MEMORY_RECOMPUTE] - before[MEMORY_RECOMPUTE], kept * 3 / 4);
+        ck_assert_int_le(now[MEMORY_AUTO] - before[MEMORY_AUTO], kept);
+        ck_assert_int_ge(now[MEMORY_STORE] - before[MEMORY_STORE], kept * 4);
     }
 }
 END_TEST

@@ -269,6 +269,12 @@ static void cpu_ema(struct engine *engine, const struct flat *average, const str
     table_of(x->dtype)->ema(engine->pool, average->data, x->data, x->n, decay);
 }
 
+void cpu_random(uint64_t seed, uint64_t stream, int32_t kind, double *out, int64_t n)
+{
+    const struct instruction_set *set = chosen ? chosen : best_set();
+    set->f64->random_stream(seed, stream, kind, out, n);
+}
+
 const struct backend backend_cpu = {
     .name = "cpu",
     .open = cpu_open,

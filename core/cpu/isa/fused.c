@@ -279,7 +279,7 @@ static void run_chain(const struct step *step, struct run *run)
 {
     struct chain c; /* large: only what is used gets a value */
     c.step = step;
-    c.watch = run->nonfinite;
+    c.watch = step->op == OP_FUSED ? run->nonfinite : NULL;
     for (int k = 0; k < step->n_in; k++) {
         const struct tensor *t[2] = { &step->out[0], &step->in[k] };
         struct walk *w = &c.walk[k];

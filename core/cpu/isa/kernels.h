@@ -19,6 +19,8 @@ struct kernel_table {
     void (*optim)(struct pool *, const struct optim_args *);
     double (*sum_squares)(struct pool *, const void *x, int64_t n);
     void (*ema)(struct pool *, void *average, const void *x, int64_t n, double decay);
+    /* What host->random promises; in f64's table only. */
+    void (*random_stream)(uint64_t seed, uint64_t stream, int32_t kind, double *out, int64_t n);
 };
 
 /* clang-format off */
@@ -56,6 +58,7 @@ void NAME(chain_packing)(const struct step *, int stage, struct packing *);
 void NAME(optim)(struct pool *, const struct optim_args *);
 double NAME(sum_squares)(struct pool *, const void *x, int64_t n);
 void NAME(ema)(struct pool *, void *average, const void *x, int64_t n, double decay);
+void NAME(random_stream)(uint64_t seed, uint64_t stream, int32_t kind, double *out, int64_t n);
 
 extern const struct kernel_table NAME(kernel_table);
 #endif

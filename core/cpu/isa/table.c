@@ -19,4 +19,7 @@ const struct kernel_table NAME(kernel_table) = {
     .optim = NAME(optim),
     .sum_squares = NAME(sum_squares),
     .ema = NAME(ema),
+#if REAL_BITS == 64
+    .random_stream = NAME(random_stream),
+#endif
 };

@@ -1,0 +1,262 @@
+"""Ours beside PyTorch: runs both alternately, each measurement in a fresh process, and prints one
+table. compare.sh prepares what this needs, and explains the options.
+
+Rates are medians over a process's steps, then over the rounds. The table counts a row's speed by
+the clock on the wall; images per processor second tell the same on a machine that others use, for
+one thread. A share of the peak is the multiply-adds that were executed over those that the
+processor does at most, as `glow bench` measured it in the same run and for the same number of
+threads.
+"""
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from importlib import metadata
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+KEEP_FREED_BLOCKS = {
+    "MALLOC_MMAP_THRESHOLD_": str(4 << 30),
+    "MALLOC_TRIM_THRESHOLD_": str(8 << 30),
+    "MALLOC_TOP_PAD_": str(64 << 20),
+}
+OURS, PEER, STRONG = "glow", "normflows", "normflows, strong"
+STORE, RECOMPUTE = "glow, store", "glow, recompute"
+MEDIANS = ("start_up_seconds", "peak_rss_mb", "gflops", "peak_gflops", "page_faults_per_step")
+
+
+def words(choices):
+    """An option's type: some of the choices, separated by commas, in their order."""
+
+    def parse(text):
+        given = text.split(",")
+        odd = [w for w in given if w not in choices]
+        if odd:
+            raise argparse.ArgumentTypeError(
+                f'"{odd[0]}": expected some of {",".join(choices)}, separated by commas'
+            )
+        return [c for c in choices if c in given]
+
+    return parse
+
+
+def thread_counts(text):
+    counts = text.split(",")
+    if not all(c.isdigit() and 1 <= int(c) <= 1024 for c in counts):
+        raise argparse.ArgumentTypeError(f'"{text}": expected numbers such as 1,2')
+    return [int(c) for c in counts]
+
+
+def arguments():
+    parser = argparse.ArgumentParser(
+        prog="compare.sh",
+        description="Measure glow and PyTorch (normflows) alternately; print one table.",
+        epilog="Environment: GLOW, the program to measure (default host/glow here, or the one on "
+        "the PATH); PYTHON, a Python 3 that has torch and normflows (default: a virtual environment "
+        "that is made in bench-results/venv with pip, some gigabytes).",
+    )
+    sizes, modes, precisions = ("s", "m", "c"), ("train", "sample"), ("fp32", "bf16")
+    parser.add_argument("--quick", action="store_true", help="one round of a second each: a trial")
+    parser.add_argument("--configs", type=words(sizes), default=sizes, metavar="s,m,c")
+    parser.add_argument("--threads", type=thread_counts, default=[1, 2], metavar="1,2")
+    parser.add_argument("--modes", type=words(modes), default=modes, metavar="train,sample")
+    parser.add_argument("--precisions", type=words(precisions), default=precisions,
+                        metavar="fp32,bf16")
+    parser.add_argument("--rounds", type=int, default=3, help="default 3")
+    parser.add_argument("--seconds", type=float, default=5, help="of a measurement, start-up "
+                        "excluded; at least three steps are made. Default 5")
+    parser.add_argument("--json", metavar="FILE", help="all measurements and the table; default "
+                        "bench-results/compare.json")
+    args = parser.parse_args()
+    if args.quick:
+        args.rounds, args.seconds = 1, 1
+    if args.rounds < 1 or not args.seconds > 0:
+        parser.error("--rounds and --seconds: expected more than 0")
+    return args
+
+
+# ---------------------------------------------------------------- one measurement
+
+
+class Failed(Exception):
+    pass
+
+
+def run(command, environment):
+    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True)
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines()
+        raise Failed(lines[-1] if lines else f"exit code {done.returncode}")
+    return json.loads(done.stdout)
+
+
+def run_ours(cell, precision, policy, seconds):
+    size, threads, mode = cell
+    command = [os.environ["GLOW"], "bench", f"{HERE}/../configs/bench-{size}.cfg", "--mode", mode,
+               "--threads", str(threads), "--seconds", str(max(1, round(seconds))),
+               "--set", f'train.precision="{precision}"']
+    if policy:
+        command += ["--set", f'train.memory="{policy}"']
+    return run(command, {})
+
+
+def run_peer(cell, precision, strong, seconds):
+    size, threads, mode = cell
+    command = [sys.executable, f"{HERE}/peer.py", size, "--mode", mode, "--threads", str(threads),
+               "--seconds", str(seconds)]
+    command += ["--bf16"] if precision == "bf16" else []
+    environment = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads),
+                   "PYTHONWARNINGS": "ignore"}
+    if strong:
+        command.append("--strong")
+        environment.update(KEEP_FREED_BLOCKS)
+        if os.environ.get("PRELOAD"):
+            environment["LD_PRELOAD"] = os.environ["PRELOAD"]
+    return run(command, environment)
+
+
+def contestants(cell, precision):
+    """Who takes part, as (name, function of seconds). Training runs as the configuration says, which
+    is to store what its budget holds, and with either policy alone."""
+    yield OURS, lambda seconds: run_ours(cell, precision, None, seconds)
+    yield PEER, lambda seconds: run_peer(cell, precision, False, seconds)
+    if cell[2] == "train":
+        yield STORE, lambda seconds: run_ours(cell, precision, "store", seconds)
+        yield RECOMPUTE, lambda seconds: run_ours(cell, precision, "recompute", seconds)
+    yield STRONG, lambda seconds: run_peer(cell, precision, True, seconds)
+
+
+# ---------------------------------------------------------------- all of them
+
+
+def measure_cell(cell, precision, args, notes):
+    """Rows of the table for one configuration, thread count, mode and precision."""
+    taken, failed = {}, set()
+    for _ in range(args.rounds):
+        for name, measure in contestants(cell, precision):
+            if name in failed:
+                continue
+            print(f"{cell[0].upper()}, {cell[1]} threads, {cell[2]}, {precision}: {name} ...",
+                  file=sys.stderr, flush=True)
+            try:
+                taken.setdefault(name, []).append(measure(args.seconds))
+            except Failed as problem:
+                failed.add(name)
+                taken.pop(name, None)
+                note = f"left out: {name}, {precision}: {problem}"
+                if note not in notes:
+                    notes.append(note)
+    return [summary(cell, precision, name, runs) for name, runs in taken.items()]
+
+
+def summary(cell, precision, name, runs):
+    row = {"config": cell[0], "threads": cell[1], "mode": cell[2], "precision": precision,
+           "name": name, "rounds": len(runs)}
+    row["images_per_second"] = statistics.median(r["rows_per_second"] for r in runs)
+    row["images_per_cpu_second"] = statistics.median(
+        1e3 * r["batch"] / r["cpu_ms_per_step"]["median"] for r in runs)
+    for key in MEDIANS:
+        values = [r[key] for r in runs if r.get(key) is not None]
+        if values:
+            row[key] = statistics.median(values)
+    row["runs"] = runs
+    return row
+
+
+def add_ratios(rows):
+    """How often as fast as the peer in the same cell, and each row's share of the peak."""
+    for row in rows:
+        same = [r for r in rows if all(r[k] == row[k] for k in
+                                       ("config", "threads", "mode", "precision"))]
+        for key, name in (("to_default", PEER), ("to_strong", STRONG)):
+            other = [r for r in same if r["name"] == name]
+            if other:
+                row[key] = row["images_per_second"] / other[0]["images_per_second"]
+                row["cpu_" + key] = (row["images_per_cpu_second"] /
+                                     other[0]["images_per_cpu_second"])
+        peaks = [r["peak_gflops"] for r in same if r.get("peak_gflops")]
+        if peaks and "gflops" in row:
+            row["share_of_peak"] = row["gflops"] / statistics.median(peaks)
+
+
+# ---------------------------------------------------------------- the report
+
+COLUMNS = (
+    ("who", "name", "{}"),
+    ("images/s", "images_per_second", "{:.1f}"),
+    ("per CPU s", "images_per_cpu_second", "{:.1f}"),
+    ("to default", "to_default", "{:.2f}"),
+    ("to strong", "to_strong", "{:.2f}"),
+    ("by CPU s", "cpu_to_strong", "{:.2f}"),
+    ("of peak", "share_of_peak", "{:.1%}"),
+    ("RSS, MB", "peak_rss_mb", "{:.0f}"),
+    ("start, s", "start_up_seconds", "{:.2f}"),
+)
+
+
+def cell_text(row, key, form):
+    return form.format(row[key]) if key in row else "-"
+
+
+def print_table(rows):
+    lines = [["config", "threads", "mode", "precision"] + [c[0] for c in COLUMNS]]
+    for row in rows:
+        lines.append([row["config"].upper(), str(row["threads"]), row["mode"], row["precision"]] +
+                     [cell_text(row, key, form) for _, key, form in COLUMNS])
+    width = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    for i, line in enumerate(lines):
+        left = [text.ljust(w) if k < 5 else text.rjust(w) for k, (text, w) in
+                enumerate(zip(line, width))]
+        print("| " + " | ".join(left) + " |")
+        if i == 0:
+            print("|" + "|".join("-" * (w + 2) if k < 5 else "-" * (w + 1) + ":"
+                                 for k, w in enumerate(width)) + "|")
+
+
+def machine():
+    """What was measured on. Imports nothing large: a process begins with its parent's peak RSS."""
+    name = "unknown processor"
+    with open("/proc/cpuinfo") as f:
+        for line in f:
+            if line.startswith("model name"):
+                name = line.split(":", 1)[1].strip()
+                break
+    glow = subprocess.run([os.environ["GLOW"], "--version"], capture_output=True, text=True)
+    return {"processor": name, "processors": os.cpu_count(), "system": platform.platform(),
+            "load_before": os.getloadavg()[0], "glow": glow.stdout.strip(),
+            "torch": metadata.version("torch"), "normflows": metadata.version("normflows"),
+            "python": platform.python_version(), "mkl_avx512": bool(os.environ.get("PRELOAD")),
+            "date": time.strftime("%Y-%m-%d %H:%M")}
+
+
+def main():
+    args = arguments()
+    here, notes, rows = machine(), [], []
+    if here["load_before"] > 0.5:
+        notes.append(f"the machine was busy before the start: load {here['load_before']:.1f}")
+    for size in args.configs:
+        for threads in args.threads:
+            for mode in args.modes:
+                for precision in args.precisions:
+                    rows += measure_cell((size, threads, mode), precision, args, notes)
+    add_ratios(rows)
+    print_table(rows)
+    print(f"\n{here['processor']}, {here['processors']} processors; {here['glow']}; "
+          f"torch {here['torch']}, normflows {here['normflows']}; {here['date']}; "
+          f"{args.rounds} rounds of {args.seconds:g} s")
+    for note in notes:
+        print("note: " + note)
+    path = args.json or "bench-results/compare.json"
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    with open(path, "w") as f:
+        json.dump({"machine": here, "rounds": args.rounds, "seconds": args.seconds,
+                   "notes": notes, "table": rows}, f, indent=1)
+    print(f"all measurements: {path}", file=sys.stderr)
+    return 0 if rows else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
