@@ -52,14 +52,21 @@ void NAME(chain_carve_forward)(struct chain_forward *f, struct chain *c, struct 
     f->work = CARVE(room, char, (int64_t)f->work_size *threads);
 }
 
-/* All stages of the segment on one tile; sums points at the tile's first pixel. */
-static void run_tile(const struct chain_forward *f, const struct work *w, int64_t tile, real *sums,
-                     int64_t pitch)
+/* All stages of the segment on one tile; sums points at the tile's first pixel. The activations of
+ * the next tile are written to memory that is asked for now. */
+static void run_tile(const struct chain_forward *f, const struct work *w, int64_t tile, int is_last,
+                     real *sums, int64_t pitch)
 {
     const struct chain *c = f->chain;
     const int first = c->first[f->segment], last = chain_last(c, f->segment);
     const struct window look = operand_window(&c->stage[first]);
     const real *operand = w->input;
+    struct ahead ahead = { .work = chain_work(c, first, last), .to_write = 1 };
+    for (int i = first; i < last && !is_last; i++) {
+        const int64_t size = chain_tile_size(c, c->stage[i].out);
+        if (f->hidden[i])
+            ahead_add(&ahead, f->hidden[i] + (tile + 1) * size, size * (int64_t)sizeof(real));
+    }
 
     NAME(chain_tile)(c, tile, w->tile);
     NAME(chain_read)(c, w->tile, &look, &f->in[f->segment], w->input);
@@ -67,10 +74,10 @@ static void run_tile(const struct chain_forward *f, const struct work *w, int64_
         const struct chain_stage *s = &c->stage[i];
         real *kept = f->hidden[i] ? f->hidden[i] + tile * chain_tile_size(c, s->out) : NULL;
         real *to = kept ? kept : w->hidden[i & 1];
-        NAME(chain_run_stage)(s, w->tile, operand, to);
+        NAME(chain_run_stage)(s, w->tile, operand, to, &ahead);
         operand = to;
     }
-    NAME(chain_run_last)(&c->stage[last], w->tile, operand, w->result, sums, pitch);
+    NAME(chain_run_last)(&c->stage[last], w->tile, operand, w->result, sums, pitch, &ahead);
 }
 
 static struct chain_output output_of(const struct chain_forward *f)
@@ -91,7 +98,8 @@ static void forward_unit(void *arg, int64_t unit, int worker)
 
     memset(w.sums, 0, (size_t)(o.channels * u->pitch) * sizeof(real));
     for (int64_t tile = first; tile < end; tile++)
-        run_tile(f, &w, tile, w.sums + u->margin + (tile - first) * c->tile, u->pitch);
+        run_tile(f, &w, tile, tile == end - 1, w.sums + u->margin + (tile - first) * c->tile,
+                 u->pitch);
     NAME(chain_finish_unit)(c, u, unit, w.sums + u->margin, &o);
 }
 

@@ -86,6 +86,13 @@ ALWAYS_INLINE int64_t chain_tile_size(const struct chain *c, int64_t rows)
 {
     return rows * c->tile;
 }
+/* Multiply-adds of stages first .. last with a tile. */
+ALWAYS_INLINE int64_t chain_work(const struct chain *c, int first, int last)
+{
+    int64_t work = 0;
+    for (int i = first; i <= last; i++) work += c->stage[i].rows * c->stage[i].depth * c->tile;
+    return work;
+}
 
 ALWAYS_INLINE struct planes planes_of(const struct tensor *t)
 {
@@ -164,7 +171,7 @@ void NAME(chain_activate)(real *x, int64_t n, int act);
 /* d *= the derivative of the activation whose result is h. */
 void NAME(chain_activate_vjp)(real *d, const real *h, int64_t n, int act);
 
-/* ---- chain_tile.c */
+/* ---- chain_tile.c; products ask for what is ahead on the way */
 
 void NAME(chain_tile)(const struct chain *, int64_t tile, struct tile *);
 /* im2col of planes on a tile; those of the next tile are asked for. */
@@ -172,25 +179,26 @@ void NAME(chain_read)(const struct chain *, const struct tile *, const struct wi
                       const struct planes *, real *panels);
 /* A stage within a segment, bias and activation included: operand (depth, p) to (out, p). */
 void NAME(chain_run_stage)(const struct chain_stage *, const struct tile *, const real *operand,
-                           real *to);
+                           real *to, struct ahead *);
 /* The last stage of a segment, without bias and activation: sums points at the tile's first pixel
  * of channel 0, `spare` has room for (rows, p). */
 void NAME(chain_run_last)(const struct chain_stage *, const struct tile *, const real *operand,
-                          real *spare, real *sums, int64_t pitch);
+                          real *spare, real *sums, int64_t pitch, struct ahead *);
 /* The gradient of a stage's operand from that of its result: through the activations `hidden` and
  * the scale of stage `before`, whose bias gradient db (out, LANES) grows, NULL: unwanted. */
 void NAME(chain_pull_back)(const struct chain_stage *, const struct tile *, const real *d, real *to,
-                           const struct chain_stage *before, const real *hidden, real *db);
+                           const struct chain_stage *before, const real *hidden, real *db,
+                           struct ahead *);
 /* The same of a segment's first stage. */
 void NAME(chain_pull_first)(const struct chain_stage *, const struct tile *, const real *d,
                             real *spare, real *sums, int64_t pitch);
 /* totals[r] += vectors of row r step of a panel matrix with `rows` rows, r < n. */
 void NAME(chain_totals)(const struct tile *, const real *panels, int64_t rows, int64_t step,
                         real *totals, int64_t n);
-/* dw = D H^T, or +=; `turned` has room for the transposed operand. `ahead` is what comes next. */
+/* dw = D H^T, or +=; `turned` has room for the transposed operand. */
 void NAME(chain_dw)(const struct chain *, const struct chain_stage *, const struct tile *,
                     const real *d, const real *hidden, real *turned, real *dw, int add,
-                    const real *ahead);
+                    struct ahead *);
 
 /* ---- chain.c */
 

@@ -64,9 +64,10 @@ static int64_t used(const struct tile *t, int64_t at)
 }
 
 void NAME(chain_run_stage)(const struct chain_stage *s, const struct tile *t, const real *operand,
-                           real *to)
+                           real *to, struct ahead *ahead)
 {
     struct product p = forward_product(s, t, operand, to);
+    p.ahead = ahead;
     p.scale = s->scale;
     p.bias = s->bias;
     p.relu = s->act == GLOW_ACT_RELU;
@@ -78,11 +79,12 @@ void NAME(chain_run_stage)(const struct chain_stage *s, const struct tile *t, co
 }
 
 void NAME(chain_run_last)(const struct chain_stage *s, const struct tile *t, const real *operand,
-                          real *spare, real *sums, int64_t pitch)
+                          real *spare, real *sums, int64_t pitch, struct ahead *ahead)
 {
     const int scatters = s->kind == STAGE_SCATTER;
     const struct window back = result_window(s, -1), edge = result_window(s, 1);
     struct product p = forward_product(s, t, operand, spare);
+    p.ahead = ahead;
     if (!scatters) {
         p.c = sums;
         p.c_stride = pitch;
@@ -94,9 +96,11 @@ void NAME(chain_run_last)(const struct chain_stage *s, const struct tile *t, con
 }
 
 void NAME(chain_pull_back)(const struct chain_stage *s, const struct tile *t, const real *d,
-                           real *to, const struct chain_stage *before, const real *hidden, real *db)
+                           real *to, const struct chain_stage *before, const real *hidden, real *db,
+                           struct ahead *ahead)
 {
     struct product p = backward_product(s, t, d, to);
+    p.ahead = ahead;
     if (before->act <= GLOW_ACT_RELU) {
         p.mask = before->act == GLOW_ACT_RELU ? hidden : NULL;
         p.scale = before->scale;
@@ -141,7 +145,7 @@ void NAME(chain_totals)(const struct tile *t, const real *panels, int64_t rows, 
 
 void NAME(chain_dw)(const struct chain *c, const struct chain_stage *s, const struct tile *t,
                     const real *d, const real *hidden, real *turned, real *dw, int add,
-                    const real *ahead)
+                    struct ahead *ahead)
 {
     const int turn = s->packing.turned;
     const int64_t rows = turn ? s->depth : s->rows, columns = turn ? s->rows : s->depth;
@@ -160,7 +164,6 @@ void NAME(chain_dw)(const struct chain *c, const struct chain_stage *s, const st
         .c_panel = s->packing.panel_stride,
         .add = add,
         .ahead = ahead,
-        .ahead_bytes = (int64_t)sizeof(real) * chain_tile_size(c, s->in),
     };
     NAME(transpose_panels)(turned, c->tile * PANEL, right, columns, t->count);
     NAME(product)(&p);

@@ -41,24 +41,30 @@ ALWAYS_INLINE void transpose(vec x[LANES])
     }
 }
 
+/* LANES rows and columns, of which n rows exist. */
+ALWAYS_INLINE void transpose_block(real *to, const real *from, int64_t n)
+{
+    vec x[LANES];
+    if (n >= LANES) {
+        UNROLL for (int i = 0; i < LANES; i++) x[i] = vec_load(from + i * PANEL);
+    } else {
+        for (int i = 0; i < LANES; i++) x[i] = i < n ? vec_load(from + i * PANEL) : vec_splat(0);
+    }
+    transpose(x);
+    UNROLL for (int i = 0; i < LANES; i++) vec_store(to + i * PANEL, x[i]);
+}
+
+/* Reads in the order of memory, which may have to come from afar. */
 void NAME(transpose_panels)(real *to, int64_t to_panel, const real *from, int64_t rows,
                             int64_t columns)
 {
-    for (int64_t r = 0; r < rows; r += LANES) {
-        real *out = to + r / PANEL * to_panel + r % PANEL;
-        for (int64_t c = 0; c < columns; c += LANES) {
-            const real *in = from + c / PANEL * rows * PANEL + r * PANEL + c % PANEL;
-            vec x[LANES];
-            if (r + LANES <= rows) {
-                UNROLL for (int i = 0; i < LANES; i++) x[i] = vec_load(in + i * PANEL);
-            } else {
-                for (int i = 0; i < LANES; i++)
-                    x[i] = i < rows - r ? vec_load(in + i * PANEL) : vec_splat(0);
-            }
-            transpose(x);
-            UNROLL for (int i = 0; i < LANES; i++) vec_store(out + (c + i) * PANEL, x[i]);
+    for (int64_t c = 0; c < columns; c += PANEL, from += rows * PANEL)
+        for (int64_t r = 0; r < rows; r += LANES) {
+            real *out = to + r / PANEL * to_panel + r % PANEL + c * PANEL;
+            transpose_block(out, from + r * PANEL, rows - r);
+            if (columns - c > LANES)
+                transpose_block(out + LANES * PANEL, from + r * PANEL + LANES, rows - r);
         }
-    }
 }
 
 /* x[i] = columns c .. c+n-1 (0 behind them) of rows r .. r+LANES-1, which lie beside each other. */
