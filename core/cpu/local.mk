@@ -35,8 +35,8 @@
 # -ftree-vectorize stands apart from -O3 because a -O2 in CFLAGS comes behind and would undo it.
 %C%_flags = $(AM_CFLAGS) -O3 -ftree-vectorize -fno-math-errno -fno-trapping-math -ffp-contract=fast \
 	-fno-semantic-interposition -Wno-pass-failed
-%C%_flags_avx2 = $(%C%_flags) -mavx2 -mfma
-%C%_flags_avx512 = $(%C%_flags) -mavx512f -mavx512vl -mavx512dq -mavx512bw -mavx2 -mfma \
+%C%_flags_avx2 = $(%C%_flags) -mavx2 -mfma -mprfchw
+%C%_flags_avx512 = $(%C%_flags) -mavx512f -mavx512vl -mavx512dq -mavx512bw -mavx2 -mfma -mprfchw \
 	-mprefer-vector-width=512
 %C%_flags_avx512bf16 = $(%C%_flags_avx512) -mavx512bf16
 

@@ -53,14 +53,21 @@ void NAME(chain_carve_forward)(struct chain_forward *f, struct chain *c, struct 
     f->work = CARVE(room, char, (int64_t)f->work_size *threads);
 }
 
-/* All stages of the segment on one tile; sums points at the tile's first pixel. */
-static void run_tile(const struct chain_forward *f, const struct work *w, int64_t tile, real *sums,
-                     int64_t pitch)
+/* All stages of the segment on one tile; sums points at the tile's first pixel. The activations of
+ * the next tile are written to memory that is asked for now. */
+static void run_tile(const struct chain_forward *f, const struct work *w, int64_t tile, int is_last,
+                     real *sums, int64_t pitch)
 {
     const struct chain *c = f->chain;
     const int first = c->first[f->segment], last = chain_last(c, f->segment);
     const struct window look = operand_window(&c->stage[first]);
     struct panels operand = w->input;
+    struct ahead ahead = { .work = chain_work(c, first, last), .to_write = 1 };
+    for (int i = first; i < last && !is_last; i++) {
+        const int64_t size = chain_plain_size(c, c->stage[i].out);
+        if (f->hidden[i])
+            ahead_add(&ahead, f->hidden[i] + (tile + 1) * size, size * (int64_t)sizeof(word));
+    }
 
     NAME(chain_tile)(c, tile, w->tile);
     NAME(chain_read)(c, w->tile, &look, &f->in[f->segment], w->wide, &w->input);
@@ -68,10 +75,10 @@ static void run_tile(const struct chain_forward *f, const struct work *w, int64_
         const struct chain_stage *s = &c->stage[i];
         word *kept = f->hidden[i] ? f->hidden[i] + tile * chain_plain_size(c, s->out) : NULL;
         const struct panels to = panels_of(kept, w->hidden[i & 1].paired);
-        NAME(chain_run_stage)(s, w->tile, &operand, w->wide, &to);
+        NAME(chain_run_stage)(s, w->tile, &operand, w->wide, &to, &ahead);
         operand = to;
     }
-    NAME(chain_run_last)(&c->stage[last], w->tile, &operand, w->wide, sums, pitch);
+    NAME(chain_run_last)(&c->stage[last], w->tile, &operand, w->wide, sums, pitch, &ahead);
 }
 
 static struct chain_output output_of(const struct chain_forward *f)
@@ -92,7 +99,8 @@ static void forward_unit(void *arg, int64_t unit, int worker)
 
     memset(w.sums, 0, (size_t)(o.channels * u->pitch) * sizeof(real));
     for (int64_t tile = first; tile < end; tile++)
-        run_tile(f, &w, tile, w.sums + u->margin + (tile - first) * c->tile, u->pitch);
+        run_tile(f, &w, tile, tile == end - 1, w.sums + u->margin + (tile - first) * c->tile,
+                 u->pitch);
     NAME(chain_finish_unit)(c, u, unit, w.sums + u->margin, &o);
 }
 

@@ -102,6 +102,13 @@ ALWAYS_INLINE real *reals_of(const struct panels *p, real *wide)
 {
     return PER_WORD == 1 ? (real *)p->plain : wide;
 }
+/* Multiply-adds of stages first .. last with a tile. */
+ALWAYS_INLINE int64_t chain_work(const struct chain *c, int first, int last)
+{
+    int64_t work = 0;
+    for (int i = first; i <= last; i++) work += c->stage[i].rows * c->stage[i].depth * c->tile;
+    return work;
+}
 
 ALWAYS_INLINE struct planes planes_of(const struct tensor *t)
 {
@@ -181,7 +188,7 @@ void NAME(chain_activate)(real *x, int64_t n, int act);
 /* d *= the derivative of the activation whose result is h. */
 void NAME(chain_activate_vjp)(real *d, const real *h, int64_t n, int act);
 
-/* ---- chain_tile.c */
+/* ---- chain_tile.c; products ask for what is ahead on the way */
 
 void NAME(chain_tile)(const struct chain *, int64_t tile, struct tile *);
 /* im2col of planes on a tile as operands, and where it lies in reals; planes of the next tile are
@@ -190,26 +197,28 @@ const real *NAME(chain_read)(const struct chain *, const struct tile *, const st
                              const struct planes *, real *wide, const struct panels *to);
 /* A stage within a segment, bias and activation included: operand (depth, p) to (out, p). */
 void NAME(chain_run_stage)(const struct chain_stage *, const struct tile *,
-                           const struct panels *operand, real *wide, const struct panels *to);
+                           const struct panels *operand, real *wide, const struct panels *to,
+                           struct ahead *);
 /* The last stage of a segment, without bias and activation: sums points at the tile's first pixel
  * of channel 0, `spare` has room for (rows, p). */
 void NAME(chain_run_last)(const struct chain_stage *, const struct tile *,
-                          const struct panels *operand, real *spare, real *sums, int64_t pitch);
+                          const struct panels *operand, real *spare, real *sums, int64_t pitch,
+                          struct ahead *);
 /* The gradient of a stage's operand from that of its result: through the activations `hidden` and
  * the scale of stage `before`, whose bias gradient db (out, LANES) grows, NULL: unwanted. */
 void NAME(chain_pull_back)(const struct chain_stage *, const struct tile *, const struct panels *d,
                            real *wide, const struct panels *to, const struct chain_stage *before,
-                           const word *hidden, real *db);
+                           const word *hidden, real *db, struct ahead *);
 /* The same of a segment's first stage. */
 void NAME(chain_pull_first)(const struct chain_stage *, const struct tile *, const struct panels *d,
                             real *spare, real *sums, int64_t pitch);
 /* totals[r] += vectors of row r step of a panel matrix with `rows` rows, r < n. */
 void NAME(chain_totals)(const struct tile *, const real *panels, int64_t rows, int64_t step,
                         real *totals, int64_t n);
-/* dw = D H^T, or +=; `turned` has room for the transposed operand. `ahead` is what comes next. */
+/* dw = D H^T, or +=; `turned` has room for the transposed operand. */
 void NAME(chain_dw)(const struct chain *, const struct chain_stage *, const struct tile *,
                     const word *d, const word *hidden, word *turned, real *dw, int add,
-                    const word *ahead);
+                    struct ahead *);
 
 /* ---- chain.c */
 

@@ -89,9 +89,11 @@ static int64_t used(const struct tile *t, int64_t at)
 }
 
 void NAME(chain_run_stage)(const struct chain_stage *s, const struct tile *t,
-                           const struct panels *operand, real *wide, const struct panels *to)
+                           const struct panels *operand, real *wide, const struct panels *to,
+                           struct ahead *ahead)
 {
     struct product p = forward_product(s, t, operand);
+    p.ahead = ahead;
     p.scale = s->scale;
     p.bias = s->bias;
     p.relu = s->act == GLOW_ACT_RELU;
@@ -110,11 +112,13 @@ void NAME(chain_run_stage)(const struct chain_stage *s, const struct tile *t,
 }
 
 void NAME(chain_run_last)(const struct chain_stage *s, const struct tile *t,
-                          const struct panels *operand, real *spare, real *sums, int64_t pitch)
+                          const struct panels *operand, real *spare, real *sums, int64_t pitch,
+                          struct ahead *ahead)
 {
     const int scatters = s->kind == STAGE_SCATTER;
     const struct window back = result_window(s, -1), edge = result_window(s, 1);
     struct product p = forward_product(s, t, operand);
+    p.ahead = ahead;
     if (scatters)
         into_reals(&p, spare);
     else
@@ -138,9 +142,11 @@ static const real *row_of(const word *plain, real room[PANEL])
 
 void NAME(chain_pull_back)(const struct chain_stage *s, const struct tile *t,
                            const struct panels *d, real *wide, const struct panels *to,
-                           const struct chain_stage *before, const word *hidden, real *db)
+                           const struct chain_stage *before, const word *hidden, real *db,
+                           struct ahead *ahead)
 {
     struct product p = backward_product(s, t, d);
+    p.ahead = ahead;
     if (before->act <= GLOW_ACT_RELU) {
         p.mask = before->act == GLOW_ACT_RELU ? hidden : NULL;
         p.scale = before->scale;
@@ -188,7 +194,7 @@ void NAME(chain_totals)(const struct tile *t, const real *panels, int64_t rows, 
 
 void NAME(chain_dw)(const struct chain *c, const struct chain_stage *s, const struct tile *t,
                     const word *d, const word *hidden, word *turned, real *dw, int add,
-                    const word *ahead)
+                    struct ahead *ahead)
 {
     const int turn = s->packing.turned;
     const int64_t rows = turn ? s->depth : s->rows, columns = turn ? s->rows : s->depth;
@@ -207,7 +213,6 @@ void NAME(chain_dw)(const struct chain *c, const struct chain_stage *s, const st
         .c_panel = s->packing.panel_stride,
         .add = add,
         .ahead = ahead,
-        .ahead_bytes = (int64_t)sizeof(word) * chain_plain_size(c, s->in),
     };
     NAME(transpose_panels)(turned, paired_panel(c->tile), right, columns, t->count);
     NAME(product)(&p);

@@ -91,12 +91,24 @@ void NAME(chain_carve_backward)(struct chain_backward *b, struct chain *c, struc
     b->work = CARVE(room, char, (int64_t)b->work_size *threads);
 }
 
-/* Kept activations of a stage on a tile; NULL: not kept, or behind the last tile. */
+/* Kept activations of a stage on a tile; NULL: not kept. */
 static const word *kept(const struct chain_backward *b, int stage, int64_t tile)
 {
     const struct chain *c = b->chain;
-    if (!b->hidden[stage] || tile >= c->tiles) return NULL;
+    if (!b->hidden[stage]) return NULL;
     return b->hidden[stage] + tile * chain_plain_size(c, c->stage[stage].out);
+}
+
+/* Those of the next tile, in the order in which they are needed. */
+static struct ahead look_ahead(const struct chain_backward *b, int64_t tile)
+{
+    const struct chain *c = b->chain;
+    const int first = c->first[b->segment], last = chain_last(c, b->segment);
+    struct ahead ahead = { .work = 2 * chain_work(c, first, last) };
+    for (int i = last - 1; i >= first && tile + 1 < c->tiles; i--)
+        ahead_add(&ahead, kept(b, i, tile + 1),
+                  chain_plain_size(c, c->stage[i].out) * (int64_t)sizeof(word));
+    return ahead;
 }
 
 /* The activations of the tile, kept, or computed again with what comes before them. */
@@ -107,7 +119,7 @@ static void find_hidden(const struct chain_backward *b, const struct work *w, in
     const struct panels *operand = &w->input;
     for (int i = c->first[b->segment]; i < chain_last(c, b->segment); i++) {
         if (computes_again(b, b->segment, i)) {
-            NAME(chain_run_stage)(&c->stage[i], w->tile, operand, w->wide, &w->hidden[i]);
+            NAME(chain_run_stage)(&c->stage[i], w->tile, operand, w->wide, &w->hidden[i], NULL);
             operand = &w->hidden[i];
             hidden[i] = operand->plain;
         } else {
@@ -144,6 +156,7 @@ static void run_tile(const struct chain_backward *b, const struct work *w, const
     struct window out = result_window(end, -1);
     const word *hidden[CHAIN_STAGES];
     const struct panels *d = &w->d[0], *spare = &w->d[1];
+    struct ahead ahead = look_ahead(b, tile);
 
     NAME(chain_tile)(c, tile, w->tile);
     if (begin->want_dw || computes_again(b, b->segment, first))
@@ -154,15 +167,14 @@ static void run_tile(const struct chain_backward *b, const struct work *w, const
                       u->totals);
     for (int i = last; i >= first; i--) {
         const struct chain_stage *s = &c->stage[i], *before = i > first ? s - 1 : NULL;
-        const word *ahead = i > first ? kept(b, i - 1, tile + 1) : NULL;
         const word *operand = i > first ? hidden[i - 1] : w->input.plain;
         if (s->want_dw) NAME(chain_dw)
         (c, s, w->tile, d->plain, operand, w->turned, chain_dw_of(c, s, u->number),
-         tile > u->first_tile, ahead);
+         tile > u->first_tile, &ahead);
         if (i > first) {
             const struct panels *to = spare;
             real *db = before->db ? before->db + u->totals : NULL;
-            NAME(chain_pull_back)(s, w->tile, d, w->wide, to, before, hidden[i - 1], db);
+            NAME(chain_pull_back)(s, w->tile, d, w->wide, to, before, hidden[i - 1], db, &ahead);
             spare = d;
             d = to;
         } else if (b->d_in[b->segment].data) {

@@ -28,8 +28,9 @@ struct tile_product {
     const real *scale, *bias;
     const word *mask;
     real *sums;
-    const char *ahead; /* asked for in pieces of ahead_step bytes */
+    const char *ahead; /* asked for, ahead_step bytes in each piece of the depth */
     int64_t ahead_step;
+    int ahead_write;
 };
 
 ALWAYS_INLINE void multiply_add(const int rows, const int vectors, vec sum[BLOCK_ROWS][2],
@@ -127,12 +128,15 @@ ALWAYS_INLINE void kernel(const int rows, const int vectors, const int form,
         }
     }
     UNROLL for (int r = 0; r < rows; r++) sum[r][0] = sum[r][1] = vec_splat(0);
-    /* In pieces of a panel's depth, each of which asks for some memory: a burst of requests would
-     * be dropped. */
+    /* In pieces of a panel's depth, each of which asks for some memory. */
     for (int64_t left = depth; left > 0; left -= PANEL_WORDS) {
         const int64_t n = min_int(left, PANEL_WORDS);
-        for (const char *end = ahead + p->ahead_step; ahead < end; ahead += 64)
-            __builtin_prefetch(ahead, 0, 2);
+        if (p->ahead_write)
+            for (const char *end = ahead + p->ahead_step; ahead < end; ahead += 64)
+                __builtin_prefetch(ahead, 1, 2);
+        else
+            for (const char *end = ahead + p->ahead_step; ahead < end; ahead += 64)
+                __builtin_prefetch(ahead, 0, 2);
         if (form == A_TURNED) {
             for (int64_t k = 0; k < n; k++, a += PANEL, b += b_stride)
                 multiply_add(rows, vectors, sum, a, 1, b);
@@ -194,91 +198,95 @@ static void run_exact(int form, int vectors, int rows, int64_t columns, struct t
     p->c = detour;
     p->c_stride = PANEL;
     kernels[form][vectors - 1][rows](p);
+    p->c_stride = stride;
     for (int r = 0; r < rows; r++) memcpy(c + r * stride, detour + r * PANEL, bytes);
 }
 
-/* A block of rows times panel `panel`, at depth first .. first+depth-1. */
-static void run_tile(const struct product *p, int64_t row, int64_t rows, int64_t panel,
-                     int64_t first, int64_t depth, const char *ahead, int64_t ahead_step)
+/* Memory asked for in each piece of each block. */
+static void look_ahead(const struct product *p, struct tile_product *t)
+{
+    struct ahead *a = p->ahead;
+    t->ahead_step = 0;
+    if (!a || a->bytes <= 0) return;
+    const int64_t work = p->rows * p->columns * p->depth * PER_WORD;
+    const int64_t blocks = divide_up(p->rows, BLOCK_ROWS) * divide_up(p->columns, PANEL);
+    const int64_t share = work < a->work ? (int64_t)((double)a->bytes * work / a->work) : a->bytes;
+    t->ahead_step = divide_up(share, 64 * blocks * divide_up(p->depth, PANEL_WORDS)) * 64;
+    t->ahead_write = a->to_write;
+    a->work -= work;
+}
+
+/* The next block asks for memory from here on. */
+ALWAYS_INLINE void move_ahead(struct ahead *a, struct tile_product *t)
+{
+    const int64_t bytes = t->ahead_step * divide_up(t->depth, PANEL_WORDS);
+    if (a->now < a->n && a->region[a->now].at >= a->region[a->now].end) a->now++;
+    if (a->now == a->n) {
+        t->ahead_step = 0;
+        return;
+    }
+    t->ahead = a->region[a->now].at;
+    a->region[a->now].at += bytes;
+    a->bytes -= bytes;
+}
+
+/* A block of rows times panel `panel`, at depth first .. first+t->depth-1. */
+ALWAYS_INLINE void run_block(const struct product *p, struct tile_product *t, int64_t row,
+                             int64_t rows, int64_t panel, int64_t first)
 {
     const int64_t columns = min_int(PANEL, p->columns - panel * PANEL);
-    const int vectors = columns > LANES ? 2 : 1;
-    const int form = p->a_turned ? A_TURNED : A_PANELS;
+    const int vectors = columns > LANES ? 2 : 1, form = p->a_turned ? A_TURNED : A_PANELS;
     const int64_t c_at = row * p->c_stride + panel * p->c_panel;
     const int64_t plain_at = row * PANEL_WORDS + panel * plain_panel(p->rows);
-    const int last = first + depth == p->depth;
-    struct tile_product t = {
-        .depth = depth,
-        .a = form == A_TURNED ? p->a + row / PANEL * p->a_panel + first * PANEL + row % PANEL
-                              : p->a + first / PANEL_WORDS * p->a_panel + row * PANEL_WORDS,
-        .a_panel = p->a_panel,
-        .b = p->b + panel * p->b_panel + first * p->b_stride,
-        .b_stride = p->b_stride,
-        .c = p->c ? p->c + c_at : NULL,
-        .c_stride = p->c_stride,
-        .add = p->add || first > 0,
-        .scale = last && p->scale ? p->scale + row : NULL,
-        .bias = last && p->bias ? p->bias + row : NULL,
-        .relu = last && p->relu,
-        .mask = last && p->mask ? p->mask + plain_at : NULL,
-        .sums = last && p->sums ? p->sums + row * LANES : NULL,
-        .ahead = ahead,
-        .ahead_step = ahead_step,
-    };
-    if (p->to.plain) t.to.plain = p->to.plain + plain_at;
-    if (p->to.paired)
-        t.to.paired = p->to.paired + row / PER_WORD * PANEL + panel * paired_panel(p->rows);
+    t->a = p->a_turned ? p->a + row / PANEL * p->a_panel + first * PANEL + row % PANEL
+                       : p->a + first / PANEL_WORDS * p->a_panel + row * PANEL_WORDS;
+    t->b = p->b + panel * p->b_panel + first * p->b_stride;
+    t->c = p->c ? p->c + c_at : NULL;
+    t->to.plain = p->to.plain ? p->to.plain + plain_at : NULL;
+    t->to.paired =
+        p->to.paired ? p->to.paired + row / PER_WORD * PANEL + panel * paired_panel(p->rows) : NULL;
+    if (first + t->depth == p->depth) {
+        t->scale = p->scale ? p->scale + row : NULL;
+        t->bias = p->bias ? p->bias + row : NULL;
+        t->relu = p->relu;
+        t->mask = p->mask ? p->mask + plain_at : NULL;
+        t->sums = p->sums ? p->sums + row * LANES : NULL;
+    }
+    if (t->ahead_step > 0) move_ahead(p->ahead, t);
     if (p->exact && columns < vectors * LANES)
-        run_exact(form, vectors, (int)rows, columns, &t);
+        run_exact(form, vectors, (int)rows, columns, t);
     else
-        kernels[form][vectors - 1][rows](&t);
+        kernels[form][vectors - 1][rows](t);
 }
 
-/* Rows go in blocks of at most BLOCK_ROWS, as equal as can be where words stay whole; a turned A
- * has all rows of a block in one panel. Returns how many rows the block at `row` has. */
-ALWAYS_INLINE int64_t block_at(const struct product *p, int64_t row)
+/* All blocks of rows times one panel. Rows go in blocks of at most BLOCK_ROWS, as equal as can be
+ * where words stay whole; a turned A has all rows of a block in one panel. */
+static void run_panel(const struct product *p, struct tile_product *t, int64_t panel, int64_t first)
 {
-    const int64_t start = p->a_turned ? row / PANEL * PANEL : 0;
-    const int64_t n = p->a_turned ? min_int(PANEL, p->rows - start) : p->rows;
-    const int64_t left = n - (row - start);
-    const int64_t rows = divide_up(left, divide_up(left, BLOCK_ROWS));
-    return min_int(left, divide_up(rows, PER_WORD) * PER_WORD);
+    const int64_t region = p->a_turned ? PANEL : p->rows;
+    for (int64_t start = 0; start < p->rows; start += region) {
+        const int64_t n = min_int(region, p->rows - start), blocks = divide_up(n, BLOCK_ROWS);
+        const int64_t words = divide_up(n, PER_WORD), size = words / blocks,
+                      longer = words % blocks;
+        int64_t row = start;
+        for (int64_t block = 0, rows; block < blocks; block++, row += rows) {
+            rows = min_int((size + (block < longer)) * PER_WORD, start + n - row);
+            run_block(p, t, row, rows, panel, first);
+        }
+    }
 }
 
-/* Memory asked for in small steps, the same in each piece of each block. */
-struct ahead {
-    const char *at, *end;
-    int64_t step, pieces;
-};
-static struct ahead look_ahead(const struct product *p)
-{
-    const int64_t pieces = divide_up(min_int(p->depth, DEPTH_BLOCK), PANEL_WORDS);
-    struct ahead a = { p->ahead, p->ahead, 0, pieces };
-    const int64_t blocks = divide_up(p->rows, BLOCK_ROWS) * divide_up(p->columns, PANEL);
-    if (!a.at) return a;
-    a.end = a.at + p->ahead_bytes;
-    a.step = divide_up(divide_up(p->ahead_bytes, 64), blocks * a.pieces) * 64;
-    return a;
-}
-
-/* Each block of A is read once from afar, and the panels of B come out of the second-level cache.
- * Where C grows (the gradient of weights) its panels are walked one by one. */
+/* Panels of B and C are walked one by one: a panel of B stays near the processor while the blocks
+ * of A, which are narrower, come from the second-level cache. */
 void NAME(product)(const struct product *p)
 {
-    const int64_t panels = divide_up(p->columns, PANEL);
-    const int64_t outer = p->add ? panels : 1, inner = p->add ? 1 : panels;
+    struct tile_product t = { .a_panel = p->a_panel, .b_stride = p->b_stride };
     const int64_t deepest = p->c ? DEPTH_BLOCK : p->depth;
-    struct ahead ahead = look_ahead(p);
+    look_ahead(p, &t);
     for (int64_t first = 0; first < p->depth; first += deepest) {
-        const int64_t depth = min_int(deepest, p->depth - first);
-        for (int64_t i = 0; i < outer; i++)
-            for (int64_t row = 0, rows; row < p->rows; row += rows) {
-                rows = block_at(p, row);
-                for (int64_t j = 0; j < inner; j++) {
-                    if (ahead.at >= ahead.end) ahead.step = 0;
-                    run_tile(p, row, rows, i + j, first, depth, ahead.at, ahead.step);
-                    ahead.at += ahead.step * ahead.pieces;
-                }
-            }
+        t.depth = min_int(deepest, p->depth - first);
+        t.c_stride = p->c_stride;
+        t.add = p->add || first > 0;
+        for (int64_t panel = 0; panel * PANEL < p->columns; panel++) run_panel(p, &t, panel, first);
     }
 }

@@ -22,6 +22,25 @@
 #define BLOCK_ROWS 6 /* 12 sums */
 #endif
 
+/* Memory that is needed soon, in regions. Products ask for it in small steps, each for its share of
+ * all the work until then: a burst of requests would be dropped, or stand in the way of others. */
+#define AHEAD_REGIONS 16
+struct ahead {
+    struct {
+        const char *at, *end;
+    } region[AHEAD_REGIONS];
+    int n, now;    /* regions, the one that is being asked for */
+    int64_t bytes; /* left */
+    int64_t work;  /* multiply-adds left */
+    int to_write;  /* it will be written, not read */
+};
+ALWAYS_INLINE void ahead_add(struct ahead *a, const void *start, int64_t bytes)
+{
+    if (!start || a->n == AHEAD_REGIONS) return;
+    a->region[a->n].at = start;
+    a->region[a->n++].end = (const char *)start + bytes;
+    a->bytes += bytes;
+}
 /* A matrix of operands in both forms; one that nobody wants is NULL. Panels are as far apart as the
  * number of rows makes them. */
 struct panels {
@@ -46,13 +65,12 @@ struct product {
     int exact;        /* nothing is written behind the last column */
     int add;          /* C += */
     /* What is done to C on the way, in this order; NULL and 0: nothing. */
-    const real *scale; /* C[r][...] *= scale[r] */
-    const real *bias;  /* C[r][...] += bias[r] */
-    int relu;          /* C = max(C, 0) */
-    const word *mask;  /* C = 0 where mask <= 0: plain panels (rows, columns) */
-    real *sums;        /* (rows, LANES): sums[r] += vectors of C[r]; not with exact */
-    const void *ahead; /* memory of the next product, asked for on the way; NULL: none */
-    int64_t ahead_bytes;
+    const real *scale;   /* C[r][...] *= scale[r] */
+    const real *bias;    /* C[r][...] += bias[r] */
+    int relu;            /* C = max(C, 0) */
+    const word *mask;    /* C = 0 where mask <= 0: plain panels (rows, columns) */
+    real *sums;          /* (rows, LANES): sums[r] += vectors of C[r]; not with exact */
+    struct ahead *ahead; /* what to ask for on the way; NULL: nothing */
 };
 
 void NAME(product)(const struct product *);

@@ -41,29 +41,30 @@ ALWAYS_INLINE void transpose(vec x[LANES])
     }
 }
 
-ALWAYS_INLINE vec load_words(const word *p) { return (vec)word_load(p); }
+/* LANES rows and words, of which n rows exist. */
+ALWAYS_INLINE void transpose_block(word *to, const word *from, int64_t n)
+{
+    vec x[LANES];
+    if (n >= LANES) {
+        UNROLL for (int i = 0; i < LANES; i++) x[i] = (vec)word_load(from + i * PANEL_WORDS);
+    } else {
+        for (int i = 0; i < LANES; i++)
+            x[i] = i < n ? (vec)word_load(from + i * PANEL_WORDS) : vec_splat(0);
+    }
+    transpose(x);
+    UNROLL for (int i = 0; i < LANES; i++) word_store(to + i * PANEL, (vec_word)x[i]);
+}
 
+/* Reads in the order of memory, which may have to come from afar. */
 void NAME(transpose_panels)(word *to, int64_t to_panel, const word *from, int64_t rows,
                             int64_t columns)
 {
     const int64_t words = divide_up(columns, PER_WORD);
-    for (int64_t r = 0; r < rows; r += LANES) {
-        word *out = to + r / PANEL * to_panel + r % PANEL;
-        for (int64_t c = 0; c < words; c += LANES) {
-            const word *in =
-                from + c / PANEL_WORDS * plain_panel(rows) + r * PANEL_WORDS + c % PANEL_WORDS;
-            vec x[LANES];
-            if (r + LANES <= rows) {
-                UNROLL for (int i = 0; i < LANES; i++) x[i] = load_words(in + i * PANEL_WORDS);
-            } else {
-                for (int i = 0; i < LANES; i++)
-                    x[i] = i < rows - r ? load_words(in + i * PANEL_WORDS) : vec_splat(0);
-            }
-            transpose(x);
-            UNROLL for (int i = 0; i < LANES; i++)
-                word_store(out + (c + i) * PANEL, (vec_word)x[i]);
-        }
-    }
+    for (int64_t c = 0; c < words; c += PANEL_WORDS, from += plain_panel(rows))
+        for (int64_t r = 0; r < rows; r += LANES)
+            for (int64_t i = 0; i < PANEL_WORDS && c + i < words; i += LANES)
+                transpose_block(to + r / PANEL * to_panel + r % PANEL + (c + i) * PANEL,
+                                from + r * PANEL_WORDS + i, rows - r);
 }
 
 #ifdef BF16

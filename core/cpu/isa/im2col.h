@@ -5,7 +5,7 @@
 #define CORE_CPU_ISA_IM2COL_H
 #include "gemm.h"
 
-#define TILE_MAX (128 * PER_WORD) /* pixels; a multiple of PANEL */
+#define TILE_MAX 256 /* pixels; a multiple of PANEL */
 
 /* A batch of planes: pixel q of channel c of image n is data[n batch_stride + c channel_stride +
  * q]. */
