@@ -6,6 +6,7 @@
  * The coupling networks are those of bench-s, bench-m and bench-c at each level. FLOPs are those of
  * the convolutions alone, three times the forward pass for a training step. */
 #include "backend.h"
+#include "packing.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -153,6 +154,9 @@ static void report(const char *name, double flops, double seconds)
 
 /* ---------------------------------------------------------------- coupling networks */
 
+/* As the engine keeps them. */
+static struct packing packings[3];
+
 static struct work chain_work(int64_t n, int64_t size, int64_t in, int64_t width, int64_t out)
 {
     const int64_t widths[3] = { width, width, out };
@@ -173,6 +177,16 @@ static struct work chain_work(int64_t n, int64_t size, int64_t in, int64_t width
     w.step.ad = w.ad;
     for (int i = 0; i < 2; i++)
         w.out[1 + i] = image(1, backend_cpu.chain_hidden(&w.step, i), 0, 0, 0);
+    for (int i = 0; i < 3; i++) {
+        struct tensor *weights = &w.in[1 + 3 * i];
+        backend_cpu.chain_packing(&w.step, i, &packings[i]);
+        backend_cpu.release(engine, weights->data);
+        weights->data = memory(packings[i].count, 0);
+        float *plain = memory(tensor_count(weights), 1);
+        packing_pack(&packings[i], DT_F32, weights->data, plain);
+        backend_cpu.release(engine, plain);
+        weights->packing = &packings[i];
+    }
     return w;
 }
 
@@ -188,7 +202,8 @@ static struct work vjp_work(const struct work *f, int again)
     if (again) w.in[11].data = w.in[12].data = NULL;
     for (int i = 0; i < 10; i++) {
         w.out[i] = w.in[i];
-        w.out[i].data = memory(tensor_count(&w.in[i]), 0);
+        w.out[i].data =
+            memory(w.in[i].packing ? w.in[i].packing->count : tensor_count(&w.in[i]), 0);
     }
     return w;
 }
