@@ -4,6 +4,8 @@
 	%D%/isa/custom.c \
 	%D%/isa/elementwise.c \
 	%D%/isa/fused.c \
+	%D%/isa/fused.h \
+	%D%/isa/fused_code.c \
 	%D%/isa/kernels.h \
 	%D%/isa/layout.c \
 	%D%/isa/linalg.c \
@@ -11,6 +13,7 @@
 	%D%/isa/random.c \
 	%D%/isa/real_math.h \
 	%D%/isa/reduce.c \
+	%D%/isa/reduce.h \
 	%D%/isa/table.c \
 	%D%/isa/tile.h \
 	%D%/isa/chain.c \
