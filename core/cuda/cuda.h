@@ -153,7 +153,7 @@ void strided_product_run(const struct strided_product *, struct run *);
 /* Kernels that want scratch; it depends on shapes alone. */
 /* clang-format off */
 #define SCRATCH_OPS(X)                                                                             \
-    X(SUM) X(REDUCE_MAX) X(REDUCE_MIN) X(LU) X(LU_VJP) X(SLOGDET) X(INVERSE)                       \
+    X(FUSED) X(SUM) X(REDUCE_MAX) X(REDUCE_MIN) X(LU) X(LU_VJP) X(SLOGDET) X(INVERSE)                       \
     X(CUSTOM) X(MATC_DW) X(CONV) X(CONV_DX) X(CONV_DW) X(CHAIN) X(CHAIN_VJP)
 /* clang-format on */
 #define SCRATCH(op) size_t cuda_scratch_##op(const struct engine *, const struct step *);
