@@ -58,6 +58,7 @@ check_LTLIBRARIES += %D%/librig.la
 	%D%/rig.h
 engine_LIBS = %D%/librig.la $(LDADD)
 check_PROGRAMS += \
+	%D%/test_bf16 \
 	%D%/test_checkpoint \
 	%D%/test_conform \
 	%D%/test_flow \
@@ -86,6 +87,7 @@ check_PROGRAMS += \
 	%D%/nets/test_resnet \
 	%D%/priors/test_learned \
 	%D%/priors/test_normal
+%C%_test_bf16_LDADD = $(engine_LIBS)
 %C%_test_checkpoint_LDADD = $(engine_LIBS)
 %C%_test_conform_LDADD = $(engine_LIBS)
 %C%_test_flow_LDADD = $(engine_LIBS)
@@ -218,7 +220,7 @@ EXTRA_DIST += \
 	%D%/wrong/wrong_vjp.c
 
 # The program, end to end.
-host_tests = %D%/host/commands.sh %D%/host/mistakes.sh %D%/host/resume.sh
+host_tests = %D%/host/commands.sh %D%/host/mistakes.sh %D%/host/precision.sh %D%/host/resume.sh
 TESTS += $(host_tests)
 dist_check_SCRIPTS += $(host_tests)
 EXTRA_DIST += %D%/host/common.sh
