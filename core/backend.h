@@ -126,6 +126,10 @@ struct backend {
      * NULL: off. */
     void (*profile)(struct engine *, double *seconds_by_op);
 
+    /* The same with convolutions that multiply bf16 numbers and add them up in f32; tensors,
+     * parameters and gradients stay f32. NULL: there is none. */
+    const struct backend *bf16;
+
     /* The rest only where memory is a device's; else NULL. */
 
     /* Copies into and out of the device, in order with what runs there. When they return, the
@@ -148,7 +152,8 @@ extern const struct backend backend_cpu;
 /* Numbers of the host's streams (philox.h), whatever backend runs the programs; from any thread. */
 void cpu_random(uint64_t seed, uint64_t stream, int32_t kind, double *out, int64_t n);
 /* The backend of that name ("auto", "cpu", "cuda"), or an error that says what is there, or why it
- * can't be used. "auto" takes the best that works, and notes why a better one does not. */
+ * can't be used. "auto" takes the best that works, and notes why a better one does not. Its variant
+ * for bf16 is backend->bf16. */
 glow_status backend_find(const char *name, const struct backend **out);
 /* Where nobody says which: the one that the environment's GLOW_BACKEND names, else the CPU's. */
 glow_status backend_default(const struct backend **out);

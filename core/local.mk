@@ -78,6 +78,7 @@ noinst_LTLIBRARIES += %D%/libcore.la
 	%D%/runlog.h \
 	%D%/safetensors.c \
 	%D%/safetensors.h \
+	%D%/series.h \
 	%D%/settings.c \
 	%D%/settings.h \
 	%D%/shuffle.c \

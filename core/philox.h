@@ -6,9 +6,8 @@
 #define CORE_PHILOX_H
 #include <math.h>
 #include <stdint.h>
-#include <string.h>
+#include "series.h"
 
-#define PHILOX_INLINE static inline __attribute__((always_inline)) /* or loops do not vectorise */
 enum { PHILOX_ROUNDS = 10 };
 struct philox {
     uint32_t v[4];
@@ -17,13 +16,13 @@ struct philox_key {
     uint32_t v[2];
 };
 
-PHILOX_INLINE struct philox philox_round(struct philox x, struct philox_key k)
+SERIES_INLINE struct philox philox_round(struct philox x, struct philox_key k)
 {
     uint64_t a = (uint64_t)0xD2511F53u * x.v[0], b = (uint64_t)0xCD9E8D57u * x.v[2];
     return (struct philox){ { (uint32_t)(b >> 32) ^ x.v[1] ^ k.v[0], (uint32_t)b,
                               (uint32_t)(a >> 32) ^ x.v[3] ^ k.v[1], (uint32_t)a } };
 }
-PHILOX_INLINE void philox_next_key(struct philox_key *k)
+SERIES_INLINE void philox_next_key(struct philox_key *k)
 {
     k->v[0] += 0x9E3779B9u;
     k->v[1] += 0xBB67AE85u;
@@ -37,52 +36,20 @@ static inline struct philox philox(const uint32_t counter[4], const uint32_t key
 }
 /* [0,1), 24 bits: the same number in f32 and f64. */
 static inline double philox_uniform(uint32_t v) { return (double)(v >> 8) * (1.0 / 16777216.0); }
-/* log((a + 1/2) / 2^32), within 0.9 ulp: (a + 1/2) / 2^32 = m 2^k with sqrt(1/2) <= m < sqrt(2),
- * and log m = 2 atanh(f / (2 + f)) with f = m - 1, its series fitted as in fdlibm (Sun, 1993). No
- * branches nor calls, so that loops over it vectorise. */
-PHILOX_INLINE double philox_log(uint32_t a)
+/* log((a + 1/2) / 2^32), within 0.9 ulp. */
+SERIES_INLINE double philox_log(uint32_t a)
 {
-    const double x = (double)(int32_t)(a ^ 0x80000000u) + 2147483648.5;
-    uint64_t bits, root = 0x3FE6A09E667F3BCDu; /* those of sqrt(1/2) */
-    double exponent, m;
-    memcpy(&bits, &x, sizeof bits);
-    /* the exponent of x, and 32, in the low bits of 2^52 */
-    uint64_t shifted = (bits - root + ((uint64_t)32 << 52)) >> 52 | 0x4330000000000000u;
-    memcpy(&exponent, &shifted, sizeof exponent);
-    exponent -= 4503599627370496.0 + 64; /* now k */
-    bits -= (bits - root) & 0xFFF0000000000000u;
-    memcpy(&m, &bits, sizeof m);
-    const double f = m - 1, half = 0.5 * f * f, s = f / (2 + f), z = s * s;
-    double p = 1.479819860511658591e-01;
-    p = p * z + 1.531383769920937332e-01;
-    p = p * z + 1.818357216161805012e-01;
-    p = p * z + 2.222219843214978396e-01;
-    p = p * z + 2.857142874366239149e-01;
-    p = p * z + 3.999999999940941908e-01;
-    p = p * z + 6.666666666666735130e-01;
-    const double low = s * (half + p * z) + exponent * 1.90821492927058770002e-10;
-    return exponent * 6.93147180369123816490e-01 - ((half - low) - f);
+    struct series_split x = series_split((double)(int32_t)(a ^ 0x80000000u) + 2147483648.5);
+    return series_log(x.m - 1, x.k - 32);
 }
 /* sin and cos of b / 2^32 of a full turn, within 1.9 ulp: a whole number of quarters, which is
- * exact, and at most half a quarter more, for which the series are fdlibm's. */
-PHILOX_INLINE void philox_turn(uint32_t b, double *sine, double *cosine)
+ * exact, and at most half a quarter more. */
+SERIES_INLINE void philox_turn(uint32_t b, double *sine, double *cosine)
 {
     const uint32_t quarter = (b + 0x20000000u) >> 30;
     const double t =
         (double)(int32_t)(b - (quarter << 30)) * (6.283185307179586476925 / 4294967296);
-    const double z = t * t, half = 0.5 * z, w = 1 - half;
-    double p = 1.58969099521155010221e-10, q = -1.13596475577881948265e-11;
-    p = p * z - 2.50507602534068634195e-08;
-    p = p * z + 2.75573137070700676789e-06;
-    p = p * z - 1.98412698298579493134e-04;
-    p = p * z + 8.33333333332248946124e-03;
-    p = p * z - 1.66666666666666324348e-01;
-    q = q * z + 2.08757232129817482790e-09;
-    q = q * z - 2.75573143513906633035e-07;
-    q = q * z + 2.48015872894767294178e-05;
-    q = q * z - 1.38888888888741095749e-03;
-    q = q * z + 4.16666666666666019037e-02;
-    const double s = t + t * z * p, c = w + ((1 - w - half) + z * z * q);
+    const double s = series_sin(t, 0), c = series_cos(t, 0);
     const int odd = quarter & 1;
     const double size_sine = odd ? c : s, size_cosine = odd ? s : c;
     *sine = quarter & 2 ? -size_sine : size_sine;
@@ -90,7 +57,7 @@ PHILOX_INLINE void philox_turn(uint32_t b, double *sine, double *cosine)
 }
 /* Two independent N(0,1) from two words (Box-Muller), computed in f64. Compiled without fused
  * multiply-adds it is the same to the bit on every processor. */
-PHILOX_INLINE void philox_gauss(uint32_t a, uint32_t b, double out[2])
+SERIES_INLINE void philox_gauss(uint32_t a, uint32_t b, double out[2])
 {
     double sine, cosine, r = sqrt(-2 * philox_log(a));
     philox_turn(b, &sine, &cosine);

@@ -16,10 +16,13 @@ static const struct glow_option train_options[] = {
            GLOW_OPT_INT),
     OPTION("threads", "compute threads; 0 = all processors. Results do not depend on it", NULL, "0",
            "[0,1024]", GLOW_OPT_INT),
-    OPTION("backend", "auto takes the fastest that this machine has", NULL, "\"auto\"", "auto|cpu|cuda",
-           GLOW_OPT_ENUM),
-    OPTION("precision", "of values and parameters; fp64 is for checks", NULL, "\"fp32\"",
-           "fp32|fp64", GLOW_OPT_ENUM),
+    OPTION("backend", "auto takes the fastest that this machine has", NULL, "\"auto\"",
+           "auto|cpu|cuda", GLOW_OPT_ENUM),
+    OPTION(
+        "precision",
+        "of values and parameters; bf16 is fp32 with convolutions that multiply numbers of 16 bits "
+        "and add them up in fp32; fp64 is for checks",
+        NULL, "\"fp32\"", "fp32|bf16|fp64", GLOW_OPT_ENUM),
     OPTION("memory",
            "what the backward pass keeps of each coupling: its activations (store), its input "
            "(recompute), nothing (invert), or activations as far as memory_budget goes and inputs "
@@ -180,6 +183,7 @@ static glow_status read_train(struct settings *s, const struct config *c)
     s->threads = (int)options_int(o, "threads", NULL);
     s->backend = options_string(o, "backend", NULL);
     s->real = strcmp(options_string(o, "precision", NULL), "fp64") ? DT_F32 : DT_F64;
+    s->bf16 = !strcmp(options_string(o, "precision", NULL), "bf16");
     s->memory = (enum memory_policy)choice(o, "memory", policies);
     s->memory_budget = (int64_t)(options_real(o, "memory_budget", NULL) * 1e6);
     s->invert_tolerance = options_real(o, "invert_tolerance", NULL);

@@ -14,6 +14,7 @@ struct settings {
     uint64_t seed;
     int threads;
     int32_t real; /* precision: DT_F32 or DT_F64 */
+    bool bf16;    /* convolutions multiply bf16 numbers; real is DT_F32 */
     enum memory_policy memory;
     int64_t memory_budget; /* bytes */
     double

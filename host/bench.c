@@ -231,7 +231,8 @@ static void report_model(const struct bench *b, const struct program *p, json_t 
     json_object_set_new(r, "batch", json_integer(b->batch));
     json_object_set_new(r, "threads", json_integer(m->backend->threads(m->engine)));
     json_object_set_new(r, "kernels", json_string(m->backend->kernels(m->engine)));
-    json_object_set_new(r, "precision", json_string(m->real == DT_F64 ? "fp64" : "fp32"));
+    const char *precision = b->session.settings.bf16 ? "bf16" : m->real == DT_F64 ? "fp64" : "fp32";
+    json_object_set_new(r, "precision", json_string(precision));
     json_object_set_new(r, "parameters", json_integer(m->n_trained));
     if (b->program) return;
     json_object_set_new(r, "memory", json_string(policies[b->session.settings.memory]));
@@ -353,7 +354,7 @@ static glow_status bench(const struct request *q)
     if (status == GLOW_OK) {
         const struct model *m = b->session.model;
         b->peak = peak_gflops(m->backend->kernels(m->engine), m->backend->threads(m->engine),
-                              (int)dtype_size(m->real));
+                              b->session.settings.bf16 ? 2 : (int)dtype_size(m->real));
         b->bandwidth = peak_bandwidth(m->backend->threads(m->engine));
         json_t *r = report(b);
         json_dumpf(r, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));

@@ -33,7 +33,7 @@ static void print_help(FILE *f)
           "  2  a mistake in the arguments, the configuration or a plug-in\n\n"
           "environment\n"
           "  GLOW_PLUGIN_PATH  directories of plug-ins, searched first, separated by colons\n"
-          "  GLOW_CPU          instruction set of the kernels: avx512, avx2 or base\n"
+          "  GLOW_CPU          instruction set of the kernels: avx512bf16, avx512, avx2 or base\n"
           "  GLOW_CACHE_DIR    decoded data sets; default ~/.cache/glow\n",
           f);
 }

@@ -1,7 +1,11 @@
 /* peak.c - see peak.h. For arithmetic, each thread keeps twelve vectors in registers, enough to
  * hide an FMA's latency on two ports, and runs a = a * x + y on them. Without FMA a multiplication
- * and an addition count as one. For memory, each thread copies blocks that no cache holds. */
+ * and an addition count as one; products of bfloats are a = a + x0 y0 + x1 y1. For memory, each
+ * thread copies blocks that no cache holds. */
 #include "peak.h"
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -45,22 +49,39 @@ BURST(burst_avx2_f32, AVX2, float, 32)
 BURST(burst_avx2_f64, AVX2, double, 32)
 BURST(burst_avx512_f32, AVX512, float, 64)
 BURST(burst_avx512_f64, AVX512, double, 64)
+#define AVX512BF16 __attribute__((target("avx512f,avx512vl,avx512bw,avx512bf16")))
+AVX512BF16 static void burst_avx512_b16(void)
+{
+    __m512 a[CHAINS];
+    const __m512bh x = (__m512bh)_mm512_set1_epi32(0x3f803f80), y = x;
+    UNROLL for (int i = 0; i < CHAINS; i++) a[i] = _mm512_set1_ps((float)i);
+    for (int n = 0; n < ROUNDS; n++) {
+        UNROLL for (int i = 0; i < CHAINS; i++) a[i] = _mm512_dpbf16_ps(a[i], x, y);
+    }
+    UNROLL for (int i = 1; i < CHAINS; i++) a[0] += a[i];
+    static volatile float sink;
+    sink = a[0][0];
+    (void)sink;
+}
 #endif
 
 struct method {
-    burst_fn f32, f64;
-    int width; /* bytes of a vector */
+    burst_fn f32, f64, b16; /* b16 NULL: as f32 */
+    int width;              /* bytes of a vector */
 };
 
 static struct method method_of(const char *kernels)
 {
 #ifdef __x86_64__
+    if (!strcmp(kernels, "avx512bf16"))
+        return (struct method){ burst_avx512_f32, burst_avx512_f64, burst_avx512_b16, 64 };
     if (!strcmp(kernels, "avx512"))
-        return (struct method){ burst_avx512_f32, burst_avx512_f64, 64 };
-    if (!strcmp(kernels, "avx2")) return (struct method){ burst_avx2_f32, burst_avx2_f64, 32 };
+        return (struct method){ burst_avx512_f32, burst_avx512_f64, NULL, 64 };
+    if (!strcmp(kernels, "avx2"))
+        return (struct method){ burst_avx2_f32, burst_avx2_f64, NULL, 32 };
 #endif
     (void)kernels;
-    return (struct method){ burst_base_f32, burst_base_f64, 16 };
+    return (struct method){ burst_base_f32, burst_base_f64, NULL, 16 };
 }
 
 /* ---------------------------------------------------------------- many threads at once */
@@ -120,10 +141,11 @@ static double rate(struct worker *w, int threads, double amount)
 double peak_gflops(const char *kernels, int threads, int bytes)
 {
     struct method m = method_of(kernels);
+    if (bytes == 2 && !m.b16) bytes = 4;
     if (threads < 1 || threads > MAX_THREADS) return 0;
     struct worker *w = calloc((size_t)threads, sizeof *w);
     if (!w) return 0;
-    for (int i = 0; i < threads; i++) w[i].burst = bytes == 8 ? m.f64 : m.f32;
+    for (int i = 0; i < threads; i++) w[i].burst = bytes == 8 ? m.f64 : bytes == 2 ? m.b16 : m.f32;
     double sum = rate(w, threads, 2.0 * CHAINS * ROUNDS * m.width / bytes);
     free(w);
     return sum * 1e-9;

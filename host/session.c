@@ -55,7 +55,13 @@ static glow_status model_options(const struct session *s, const struct glow_type
                                  .real = s->settings.real,
                                  .seed = s->settings.seed };
     if (input) o->input = *input;
-    return backend_find(s->settings.backend, &o->backend);
+    TRY(backend_find(s->settings.backend, &o->backend));
+    if (!s->settings.bf16) return GLOW_OK;
+    if (!o->backend->bf16)
+        return fail(GLOW_ENOTSUP, "train.precision = \"bf16\": not with the backend \"%s\"",
+                    o->backend->name);
+    o->backend = o->backend->bf16;
+    return GLOW_OK;
 }
 
 glow_status session_build(struct session *s, const struct glow_type *input)

@@ -319,20 +319,24 @@ static void convolve(const struct tensor *y, const struct tensor *w, const struc
         }
     }
 }
+static double (*rounding)(double);
+void reference_round(double (*round)(double)) { rounding = round; }
+static double rounded(double x) { return rounding ? rounding(x) : x; }
+
 static void visit_y(const struct meeting *m)
 {
-    *m->y += *m->w * padded(m->image, m->n, m->c, m->py, m->px);
+    *m->y += rounded(*m->w) * rounded(padded(m->image, m->n, m->c, m->py, m->px));
 }
 static void visit_w(const struct meeting *m)
 {
-    *m->w += *m->y * padded(m->image, m->n, m->c, m->py, m->px);
+    *m->w += rounded(*m->y) * rounded(padded(m->image, m->n, m->c, m->py, m->px));
 }
 static void visit_x(const struct meeting *m)
 {
     const struct tensor *x = m->image;
     if (m->c == x->dim[1] || m->py < 0 || m->px < 0 || m->py >= x->dim[2] || m->px >= x->dim[3])
         return;
-    *at4(x, m->n, m->c, m->py, m->px) += *m->w * *m->y;
+    *at4(x, m->n, m->c, m->py, m->px) += rounded(*m->w) * rounded(*m->y);
 }
 
 static void conv(const struct step *s, const struct run *run)

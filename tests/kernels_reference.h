@@ -9,6 +9,9 @@
  * ai, ad, and for OP_RANDOM seed, step and row of the run. */
 typedef void (*reference_fn)(const struct step *, const struct run *);
 
+/* From now on convolutions round what they multiply in this way; NULL: not at all. */
+void reference_round(double (*round)(double));
+
 /* The reference of an operation; NULL for leaves, views, and OP_CUSTOM, whose reference is the
  * plug-in's. */
 reference_fn reference(int op);

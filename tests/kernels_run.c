@@ -335,10 +335,10 @@ struct engine *open_engine(const char *set, int threads)
 
 const char *const *instruction_sets(void)
 {
-    static const char *const all[] = { "base", "avx2", "avx512" };
-    static const char *there[4];
+    static const char *const all[] = { "base", "avx2", "avx512", "avx512bf16" };
+    static const char *there[5];
     int n = 0;
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         struct engine *engine = NULL;
         setenv("GLOW_CPU", all[i], 1);
         if (backend_cpu.open(&engine, 1) == GLOW_OK) there[n++] = all[i];

@@ -364,6 +364,104 @@ START_TEST(philox_known_answers)
 }
 END_TEST
 
+/* The functions of real_math.h, which states these errors, in units in the last place. */
+static const struct accuracy {
+    int op;
+    double low, high; /* of x; far apart and positive: by their logarithms */
+    double y_low, y_high;
+    double f32, f64;
+} accuracies[] = {
+    { OP_EXP, -87, 88, 0, 0, 1.0, 1 },         { OP_EXP, -1, 1, 0, 0, 1.0, 1 },
+    { OP_LOG, 1e-37, 1e38, 0, 0, 0.8, 0.9 },   { OP_LOG, 0.5, 2, 0, 0, 0.8, 0.9 },
+    { OP_EXPM1, -17, 88, 0, 0, 1.6, 1 },       { OP_EXPM1, -1, 1, 0, 0, 1.6, 1 },
+    { OP_LOG1P, -0.99, 1, 0, 0, 0.9, 1 },      { OP_LOG1P, 1e-30, 1e30, 0, 0, 0.9, 1 },
+    { OP_SIGMOID, -80, 80, 0, 0, 2.4, 2.4 },   { OP_SIGMOID, -2, 2, 0, 0, 2.4, 2.4 },
+    { OP_LOG_SIGMOID, -20, 80, 0, 0, 1.7, 2 }, { OP_SOFTPLUS, -80, 20, 0, 0, 1.7, 2 },
+    { OP_TANH, -10, 10, 0, 0, 2.5, 2.5 },      { OP_TANH, 1e-30, 1, 0, 0, 2.5, 2.5 },
+    { OP_SIN, -1e6, 1e6, 0, 0, 0.6, 0.9 },     { OP_SIN, -10, 10, 0, 0, 0.6, 0.9 },
+    { OP_SIN, 1e6, 1e30, 0, 0, 0.6, 0.9 },     { OP_COS, -1e6, 1e6, 0, 0, 0.6, 0.9 },
+    { OP_COS, -10, 10, 0, 0, 0.6, 0.9 },       { OP_COS, 1e6, 1e30, 0, 0, 0.6, 0.9 },
+    { OP_POW, 1e-6, 1e6, -6, 6, 0.6, 1 },      { OP_POW, 0.9, 1.1, -300, 300, 0.6, 1 },
+};
+
+static long double exact(int op, long double x, long double y)
+{
+    switch (op) {
+    case OP_EXP: return expl(x);
+    case OP_LOG: return logl(x);
+    case OP_EXPM1: return expm1l(x);
+    case OP_LOG1P: return log1pl(x);
+    case OP_SIGMOID: return 1 / (1 + expl(-x));
+    case OP_LOG_SIGMOID: return x < 0 ? x - log1pl(expl(x)) : -log1pl(expl(-x));
+    case OP_SOFTPLUS: return x > 0 ? x + log1pl(expl(-x)) : log1pl(expl(x));
+    case OP_TANH: return tanhl(x);
+    case OP_SIN: return sinl(x);
+    case OP_COS: return cosl(x);
+    default: return powl(x, y);
+    }
+}
+
+/* The largest error over N numbers. */
+static double error_of(const struct accuracy *a, struct engine *engine, int32_t dtype)
+{
+    enum { N = 5000 };
+    double most = 0;
+    void *data[3];
+    struct tensor t[3];
+    for (int k = 0; k < 3; k++) {
+        ck_assert_ptr_nonnull(data[k] = calloc(N, sizeof(double)));
+        t[k] = (struct tensor){ data[k], dtype, 2, { 1, N }, { N, 1 }, NULL };
+    }
+    for (int i = 0; i < N; i++) {
+        double u = (double)(hash_mix((uint64_t)i) >> 11) / 9007199254740992.0;
+        double v = (double)(hash_mix((uint64_t)i + N) >> 11) / 9007199254740992.0;
+        int apart = a->low > 0 && a->high / a->low > 100;
+        double x = apart ? a->low * pow(a->high / a->low, u) : a->low + u * (a->high - a->low);
+        double y = a->y_low + v * (a->y_high - a->y_low);
+        for (int k = 0; k < 2; k++) {
+            if (dtype == DT_F64)
+                ((double *)data[k])[i] = k ? y : x;
+            else
+                ((float *)data[k])[i] = (float)(k ? y : x);
+        }
+    }
+    struct step step = { .op = a->op, .n_in = a->op == OP_POW ? 2 : 1, .n_out = 1, .in = t };
+    struct run run = { .engine = engine };
+    step.out = &t[2];
+    backend_cpu.kernel(a->op, dtype)(&step, &run);
+    for (int i = 0; i < N; i++) {
+        if (dtype == DT_F64) {
+            const double *x = data[0], *y = data[1], *z = data[2];
+            long double want = exact(a->op, x[i], y[i]);
+            double size = fabs((double)want);
+            most = fmax(most, (double)(fabsl(z[i] - want) / (nextafter(size, INFINITY) - size)));
+        } else {
+            const float *x = data[0], *y = data[1], *z = data[2];
+            long double want = exact(a->op, x[i], y[i]);
+            float size = fabsf((float)want);
+            most = fmax(most, (double)(fabsl(z[i] - want) / (nextafterf(size, INFINITY) - size)));
+        }
+    }
+    for (int k = 0; k < 3; k++) free(data[k]);
+    return most;
+}
+
+START_TEST(functions_are_accurate)
+{
+    for (const char *const *set = instruction_sets(); *set; set++) {
+        struct engine *engine = open_engine(*set, 1);
+        for (size_t i = 0; i < sizeof accuracies / sizeof *accuracies; i++) {
+            const struct accuracy *a = &accuracies[i];
+            double f32 = error_of(a, engine, DT_F32), f64 = error_of(a, engine, DT_F64);
+            ck_assert_msg(f32 <= a->f32 && f64 <= a->f64,
+                          "%s: operation %d in [%g, %g]: %.3f ulp in f32, %.3f in f64", *set, a->op,
+                          a->low, a->high, f32, f64);
+        }
+        backend_cpu.close(engine);
+    }
+}
+END_TEST
+
 /* |got - want| in units in the last place of want. */
 static double ulps(double got, long double want)
 {
@@ -542,6 +640,7 @@ int main(void)
     tcase_add_test(tcase, elementwise_works_in_place);
     tcase_add_test(tcase, position_does_not_change_a_bit);
     tcase_add_test(tcase, philox_known_answers);
+    tcase_add_test(tcase, functions_are_accurate);
     tcase_add_test(tcase, philox_functions);
     tcase_add_test(tcase, random_numbers_are_the_same_everywhere);
     tcase_add_test(tcase, random_rows_are_global);

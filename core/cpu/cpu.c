@@ -22,16 +22,19 @@ struct engine {
 /* ---------------------------------------------------------------- instruction sets */
 
 #define DECLARE_SET(isa)                                                                           \
-    extern const struct kernel_table kernel_table_##isa##_f32, kernel_table_##isa##_f64;
+    extern const struct kernel_table kernel_table_##isa##_f32, kernel_table_##isa##_f64,           \
+        kernel_table_##isa##_b16;
 DECLARE_SET(base)
 #ifdef X86_KERNELS
 DECLARE_SET(avx2)
 DECLARE_SET(avx512)
+extern const struct kernel_table kernel_table_avx512bf16_b16;
 #endif
 
 struct instruction_set {
     const char *name;
     const struct kernel_table *f32, *f64;
+    const struct kernel_table *b16; /* what it has not is f32's */
     bool (*available)(void);
 };
 
@@ -46,15 +49,18 @@ static bool has_avx512(void)
     return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
 }
+static bool has_avx512bf16(void) { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }
 #endif
 
+#define TABLES(isa) &kernel_table_##isa##_f32, &kernel_table_##isa##_f64
 /* Best first. */
 static const struct instruction_set sets[] = {
 #ifdef X86_KERNELS
-    { "avx512", &kernel_table_avx512_f32, &kernel_table_avx512_f64, has_avx512 },
-    { "avx2", &kernel_table_avx2_f32, &kernel_table_avx2_f64, has_avx2 },
+    { "avx512bf16", TABLES(avx512), &kernel_table_avx512bf16_b16, has_avx512bf16 },
+    { "avx512", TABLES(avx512), &kernel_table_avx512_b16, has_avx512 },
+    { "avx2", TABLES(avx2), &kernel_table_avx2_b16, has_avx2 },
 #endif
-    { "base", &kernel_table_base_f32, &kernel_table_base_f64, always },
+    { "base", TABLES(base), &kernel_table_base_b16, always },
 };
 enum { N_SETS = sizeof sets / sizeof *sets };
 static const struct instruction_set *chosen;
@@ -101,23 +107,48 @@ static int32_t dtype_of(const struct step *step)
     return step->n_in > 0 ? step->in[0].dtype : step->out[0].dtype;
 }
 
+/* The table for an operation when floats are multiplied as bfloats. */
+static const struct kernel_table *bf16_table_of(int op, int32_t dtype)
+{
+    const struct kernel_table *table = table_of(dtype);
+    return dtype == DT_F32 && chosen->b16->kernel[op] ? chosen->b16 : table;
+}
+
+static size_t scratch_by(const struct kernel_table *table, const struct engine *engine,
+                         const struct step *step)
+{
+    if (!table->scratch[step->op]) return 0;
+    return table->scratch[step->op](step, pool_threads(engine->pool));
+}
+
 static kernel_fn cpu_kernel(int op, int32_t dtype) { return table_of(dtype)->kernel[op]; }
+static kernel_fn bf16_kernel(int op, int32_t dtype) { return bf16_table_of(op, dtype)->kernel[op]; }
 
 static size_t cpu_scratch(const struct engine *engine, const struct step *step)
 {
-    const struct kernel_table *table = table_of(dtype_of(step));
-    if (!table->scratch[step->op]) return 0;
-    return table->scratch[step->op](step, pool_threads(engine->pool));
+    return scratch_by(table_of(dtype_of(step)), engine, step);
+}
+static size_t bf16_scratch(const struct engine *engine, const struct step *step)
+{
+    return scratch_by(bf16_table_of(step->op, dtype_of(step)), engine, step);
 }
 
 static int64_t cpu_chain_hidden(const struct step *step, int i)
 {
     return table_of(dtype_of(step))->chain_hidden(step, i);
 }
+static int64_t bf16_chain_hidden(const struct step *step, int i)
+{
+    return bf16_table_of(OP_CHAIN, dtype_of(step))->chain_hidden(step, i);
+}
 
 static void cpu_chain_packing(const struct step *step, int stage, struct packing *packing)
 {
     table_of(dtype_of(step))->chain_packing(step, stage, packing);
+}
+static void bf16_chain_packing(const struct step *step, int stage, struct packing *packing)
+{
+    bf16_table_of(OP_CHAIN, dtype_of(step))->chain_packing(step, stage, packing);
 }
 
 /* ---------------------------------------------------------------- memory */
@@ -275,21 +306,24 @@ void cpu_random(uint64_t seed, uint64_t stream, int32_t kind, double *out, int64
     set->f64->random_stream(seed, stream, kind, out, n);
 }
 
+#define COMMON                                                                                     \
+    .name = "cpu", .open = cpu_open, .close = cpu_close, .threads = cpu_threads,                   \
+    .kernels = cpu_kernels, .alloc = cpu_alloc, .release = cpu_release, .run = cpu_run,            \
+    .optim = cpu_optim, .sum_squares = cpu_sum_squares, .ema = cpu_ema, .profile = cpu_profile
+
+static const struct backend backend_cpu_bf16 = {
+    COMMON,
+    .kernel = bf16_kernel,
+    .scratch = bf16_scratch,
+    .chain_hidden = bf16_chain_hidden,
+    .chain_packing = bf16_chain_packing,
+};
+
 const struct backend backend_cpu = {
-    .name = "cpu",
-    .open = cpu_open,
-    .close = cpu_close,
-    .threads = cpu_threads,
-    .kernels = cpu_kernels,
-    .alloc = cpu_alloc,
-    .release = cpu_release,
+    COMMON,
     .kernel = cpu_kernel,
     .scratch = cpu_scratch,
     .chain_hidden = cpu_chain_hidden,
     .chain_packing = cpu_chain_packing,
-    .run = cpu_run,
-    .optim = cpu_optim,
-    .sum_squares = cpu_sum_squares,
-    .ema = cpu_ema,
-    .profile = cpu_profile,
+    .bf16 = &backend_cpu_bf16,
 };

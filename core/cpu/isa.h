@@ -1,6 +1,8 @@
 /* isa.h - what the kernel files in isa/ see. Each of them is compiled once per instruction set and
  * real type, with -DISA=base|avx2|avx512 and -DREAL_BITS=32|64 and the flags that local.mk lists.
  * They use `real`, vectors of it, and NAME() around every symbol that leaves the file.
+ * Convolutions are compiled once more, for real = float, with -DBF16: the numbers that products
+ * multiply have 16 bits then (word.h).
  *
  * Two ways to be fast, in this order: a plain loop over contiguous memory marked INDEPENDENT, which
  * the compiler vectorises; or GCC/clang vectors, where the registers matter (products). */
@@ -19,9 +21,16 @@ typedef int32_t real_int;
 #endif
 
 /* NAME(x) is x_avx2_f32 and the like. */
-#define NAME_JOIN(x, isa, bits)   x##_##isa##_f##bits
-#define NAME_EXPAND(x, isa, bits) NAME_JOIN(x, isa, bits)
-#define NAME(x)                   NAME_EXPAND(x, ISA, REAL_BITS)
+#if defined(BF16)
+#define TYPE_NAME b16
+#elif REAL_BITS == 64
+#define TYPE_NAME f64
+#else
+#define TYPE_NAME f32
+#endif
+#define NAME_JOIN(x, isa, type)   x##_##isa##_##type
+#define NAME_EXPAND(x, isa, type) NAME_JOIN(x, isa, type)
+#define NAME(x)                   NAME_EXPAND(x, ISA, TYPE_NAME)
 
 #if defined(__AVX512F__)
 #define VEC_BYTES     64

@@ -1,18 +1,7 @@
 # core/cpu/ - the CPU backend. The files of isa/ are compiled once per instruction set and real type, each
-# time into a library of their own; cpu.c picks among them when the program runs. libcpu.la holds it all.
-%C%_kernels = \
-	%D%/isa/custom.c \
-	%D%/isa/elementwise.c \
-	%D%/isa/fused.c \
-	%D%/isa/kernels.h \
-	%D%/isa/layout.c \
-	%D%/isa/linalg.c \
-	%D%/isa/optim.c \
-	%D%/isa/random.c \
-	%D%/isa/real_math.h \
-	%D%/isa/reduce.c \
-	%D%/isa/table.c \
-	%D%/isa/tile.h \
+# time into a library of their own; cpu.c picks among them when the program runs. Those of convolutions are
+# compiled once more, to multiply bfloats. libcpu.la holds it all.
+%C%_convolutions = \
 	%D%/isa/chain.c \
 	%D%/isa/chain.h \
 	%D%/isa/chain_plan.c \
@@ -26,7 +15,22 @@
 	%D%/isa/gemm_pack.c \
 	%D%/isa/im2col.c \
 	%D%/isa/im2col.h \
-	%D%/isa/matmul.c
+	%D%/isa/kernels.h \
+	%D%/isa/real_math.h \
+	%D%/isa/table.c \
+	%D%/isa/word.h
+%C%_kernels = \
+	$(%C%_convolutions) \
+	%D%/isa/custom.c \
+	%D%/isa/elementwise.c \
+	%D%/isa/fused.c \
+	%D%/isa/layout.c \
+	%D%/isa/linalg.c \
+	%D%/isa/matmul.c \
+	%D%/isa/optim.c \
+	%D%/isa/random.c \
+	%D%/isa/reduce.c \
+	%D%/isa/tile.h
 # Not -ffast-math: NaN and Inf keep their meaning, and results do not depend on the compiler's mood.
 # -ftree-vectorize stands apart from -O3 because a -O2 in CFLAGS comes behind and would undo it.
 %C%_flags = $(AM_CFLAGS) -O3 -ftree-vectorize -fno-math-errno -fno-trapping-math -ffp-contract=fast \
@@ -34,15 +38,19 @@
 %C%_flags_avx2 = $(%C%_flags) -mavx2 -mfma -mprfchw
 %C%_flags_avx512 = $(%C%_flags) -mavx512f -mavx512vl -mavx512dq -mavx512bw -mavx2 -mfma -mprfchw \
 	-mprefer-vector-width=512
+%C%_flags_avx512bf16 = $(%C%_flags_avx512) -mavx512bf16
 
-noinst_LTLIBRARIES += %D%/libkernels_base_32.la %D%/libkernels_base_64.la
+noinst_LTLIBRARIES += %D%/libkernels_base_32.la %D%/libkernels_base_64.la %D%/libkernels_base_16.la
 %C%_libkernels_base_32_la_SOURCES = $(%C%_kernels)
 %C%_libkernels_base_32_la_CPPFLAGS = $(AM_CPPFLAGS) -DISA=base -DREAL_BITS=32
 %C%_libkernels_base_32_la_CFLAGS = $(%C%_flags)
 %C%_libkernels_base_64_la_SOURCES = $(%C%_kernels)
 %C%_libkernels_base_64_la_CPPFLAGS = $(AM_CPPFLAGS) -DISA=base -DREAL_BITS=64
 %C%_libkernels_base_64_la_CFLAGS = $(%C%_flags)
-%C%_libraries = %D%/libkernels_base_32.la %D%/libkernels_base_64.la
+%C%_libkernels_base_16_la_SOURCES = $(%C%_convolutions)
+%C%_libkernels_base_16_la_CPPFLAGS = $(AM_CPPFLAGS) -DISA=base -DREAL_BITS=32 -DBF16
+%C%_libkernels_base_16_la_CFLAGS = $(%C%_flags)
+%C%_libraries = %D%/libkernels_base_32.la %D%/libkernels_base_64.la %D%/libkernels_base_16.la
 
 noinst_LTLIBRARIES += %D%/libcpu.la
 %C%_libcpu_la_SOURCES = %D%/cpu.c %D%/isa.h %D%/pool.c %D%/pool.h %D%/walk.c %D%/walk.h
@@ -51,8 +59,11 @@ noinst_LTLIBRARIES += %D%/libcpu.la
 
 if X86
 %C%_libcpu_la_CPPFLAGS += -DX86_KERNELS
-noinst_LTLIBRARIES += %D%/libkernels_avx2_32.la %D%/libkernels_avx2_64.la \
-	%D%/libkernels_avx512_32.la %D%/libkernels_avx512_64.la
+%C%_x86_libraries = \
+	%D%/libkernels_avx2_32.la %D%/libkernels_avx2_64.la %D%/libkernels_avx2_16.la \
+	%D%/libkernels_avx512_32.la %D%/libkernels_avx512_64.la %D%/libkernels_avx512_16.la \
+	%D%/libkernels_avx512bf16_16.la
+noinst_LTLIBRARIES += $(%C%_x86_libraries)
 %C%_libkernels_avx2_32_la_SOURCES = $(%C%_kernels)
 %C%_libkernels_avx2_32_la_CPPFLAGS = $(AM_CPPFLAGS) -DISA=avx2 -DREAL_BITS=32
 %C%_libkernels_avx2_32_la_CFLAGS = $(%C%_flags_avx2)
@@ -65,6 +76,14 @@ noinst_LTLIBRARIES += %D%/libkernels_avx2_32.la %D%/libkernels_avx2_64.la \
 %C%_libkernels_avx512_64_la_SOURCES = $(%C%_kernels)
 %C%_libkernels_avx512_64_la_CPPFLAGS = $(AM_CPPFLAGS) -DISA=avx512 -DREAL_BITS=64
 %C%_libkernels_avx512_64_la_CFLAGS = $(%C%_flags_avx512)
-%C%_libraries += %D%/libkernels_avx2_32.la %D%/libkernels_avx2_64.la \
-	%D%/libkernels_avx512_32.la %D%/libkernels_avx512_64.la
+%C%_libkernels_avx2_16_la_SOURCES = $(%C%_convolutions)
+%C%_libkernels_avx2_16_la_CPPFLAGS = $(AM_CPPFLAGS) -DISA=avx2 -DREAL_BITS=32 -DBF16
+%C%_libkernels_avx2_16_la_CFLAGS = $(%C%_flags_avx2)
+%C%_libkernels_avx512_16_la_SOURCES = $(%C%_convolutions)
+%C%_libkernels_avx512_16_la_CPPFLAGS = $(AM_CPPFLAGS) -DISA=avx512 -DREAL_BITS=32 -DBF16
+%C%_libkernels_avx512_16_la_CFLAGS = $(%C%_flags_avx512)
+%C%_libkernels_avx512bf16_16_la_SOURCES = $(%C%_convolutions)
+%C%_libkernels_avx512bf16_16_la_CPPFLAGS = $(AM_CPPFLAGS) -DISA=avx512bf16 -DREAL_BITS=32 -DBF16
+%C%_libkernels_avx512bf16_16_la_CFLAGS = $(%C%_flags_avx512bf16)
+%C%_libraries += $(%C%_x86_libraries)
 endif

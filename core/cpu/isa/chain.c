@@ -6,30 +6,31 @@
 /* What one worker needs. */
 struct work {
     struct tile *tile;
-    real *input;     /* (depth of the first stage, tile) */
-    real *hidden[2]; /* (width, tile), for activations that are not kept */
-    real *result;    /* ((out,tap), tile), SCATTER */
-    real *sums;      /* (out, pitch) */
+    struct panels input;     /* (depth of the first stage, tile) */
+    struct panels hidden[2]; /* (width, tile), for activations that are not kept */
+    real *wide;              /* ((out,tap), tile), SCATTER; reals that become operands */
+    real *sums;              /* (out, pitch) */
 };
 
 static struct work carve_work(const struct chain_forward *f, struct carve *room)
 {
     const struct chain *c = f->chain;
-    int64_t input = 0, hidden = 0, result = 0, sums = 0;
+    int64_t input = 0, hidden = 0, wide = 0, sums = 0;
     for (int i = 0; i < c->n_segments; i++) {
         const int first = c->first[i], last = chain_last(c, i);
         const struct chain_stage *s = &c->stage[last];
-        input = max_int(input, chain_tile_size(c, c->stage[first].depth));
-        for (int j = first; j < last; j++)
-            hidden = max_int(hidden, chain_tile_size(c, c->stage[j].out));
-        if (s->kind == STAGE_SCATTER) result = max_int(result, chain_tile_size(c, s->rows));
+        input = max_int(input, c->stage[first].depth);
+        for (int j = first; j < last; j++) hidden = max_int(hidden, c->stage[j].out);
+        if (s->kind == STAGE_SCATTER) wide = max_int(wide, s->rows);
+        if (PER_WORD > 1) wide = max_int(wide, max_int(input, hidden));
         sums = max_int(sums, s->out * f->units[i].pitch);
     }
     return (struct work){
         .tile = CARVE(room, struct tile, 1),
-        .input = CARVE(room, real, input),
-        .hidden = { CARVE(room, real, hidden), CARVE(room, real, hidden) },
-        .result = CARVE(room, real, result),
+        .input = carve_panels(room, 0, chain_paired_size(c, input)),
+        .hidden = { carve_panels(room, 0, chain_paired_size(c, hidden)),
+                    carve_panels(room, 0, chain_paired_size(c, hidden)) },
+        .wide = CARVE(room, real, chain_tile_size(c, wide)),
         .sums = CARVE(room, real, sums),
     };
 }
@@ -60,24 +61,24 @@ static void run_tile(const struct chain_forward *f, const struct work *w, int64_
     const struct chain *c = f->chain;
     const int first = c->first[f->segment], last = chain_last(c, f->segment);
     const struct window look = operand_window(&c->stage[first]);
-    const real *operand = w->input;
+    struct panels operand = w->input;
     struct ahead ahead = { .work = chain_work(c, first, last), .to_write = 1 };
     for (int i = first; i < last && !is_last; i++) {
-        const int64_t size = chain_tile_size(c, c->stage[i].out);
+        const int64_t size = chain_plain_size(c, c->stage[i].out);
         if (f->hidden[i])
-            ahead_add(&ahead, f->hidden[i] + (tile + 1) * size, size * (int64_t)sizeof(real));
+            ahead_add(&ahead, f->hidden[i] + (tile + 1) * size, size * (int64_t)sizeof(word));
     }
 
     NAME(chain_tile)(c, tile, w->tile);
-    NAME(chain_read)(c, w->tile, &look, &f->in[f->segment], w->input);
+    NAME(chain_read)(c, w->tile, &look, &f->in[f->segment], w->wide, &w->input);
     for (int i = first; i < last; i++) {
         const struct chain_stage *s = &c->stage[i];
-        real *kept = f->hidden[i] ? f->hidden[i] + tile * chain_tile_size(c, s->out) : NULL;
-        real *to = kept ? kept : w->hidden[i & 1];
-        NAME(chain_run_stage)(s, w->tile, operand, to, &ahead);
+        word *kept = f->hidden[i] ? f->hidden[i] + tile * chain_plain_size(c, s->out) : NULL;
+        const struct panels to = panels_of(kept, w->hidden[i & 1].paired);
+        NAME(chain_run_stage)(s, w->tile, &operand, w->wide, &to, &ahead);
         operand = to;
     }
-    NAME(chain_run_last)(&c->stage[last], w->tile, operand, w->result, sums, pitch, &ahead);
+    NAME(chain_run_last)(&c->stage[last], w->tile, &operand, w->wide, sums, pitch, &ahead);
 }
 
 static struct chain_output output_of(const struct chain_forward *f)
@@ -120,7 +121,7 @@ static struct between carve_all(struct chain_forward *f, struct chain *c, const 
                                 struct carve *room, int threads)
 {
     struct between b = { { NULL } };
-    NAME(chain_carve_weights)(c, room, 1);
+    NAME(chain_carve_weights)(c, room, FOR_RESULT);
     NAME(chain_carve_forward)(f, c, room, threads);
     for (int i = 0; i < c->n_segments - 1; i++) {
         const int last = chain_last(c, i);

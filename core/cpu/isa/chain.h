@@ -6,10 +6,10 @@
  * - SCATTER, k x k: Y = col2im(W ((out,tap),in) X (in,p))
  *
  * A segment is a run of stages of which only the first gathers and only the last scatters. Between
- * its stages, activations stay in panel matrices (channel, pixel) that fit the second-level cache;
- * a segment reads planes and writes planes. conv3x3 - conv1x1 - conv3x3 is one segment; a single
- * convolution is one too, of whichever kind moves less. Everything runs along pixels, so that
- * channels may have any number.
+ * its stages, activations stay in panel matrices (channel, pixel) of operands that fit the
+ * second-level cache; a segment reads planes and writes planes, which are reals, as all sums are.
+ * conv3x3 - conv1x1 - conv3x3 is one segment; a single convolution is one too, of whichever kind
+ * moves less. Everything runs along pixels, so that channels may have any number.
  *
  * Units of whole tiles are the tasks of the thread pool. What a unit scatters beyond its own pixels
  * is added afterwards; gradients of weights have a buffer for each unit, and are added in order.
@@ -37,6 +37,7 @@ struct chain_stage {
      * where they are 1 and 0. Nothing is folded into the weights themselves. */
     real *scale, *bias;
     const real *weights;     /* panels */
+    struct panels operands;  /* the weights again, as products want them */
     const real *edge_weight; /* (out, taps) of the edge channel, SCATTER only */
 
     /* Sums over the pixels of one unit. Those of dw in the others lie in chain.gradients, from
@@ -86,6 +87,21 @@ ALWAYS_INLINE int64_t chain_tile_size(const struct chain *c, int64_t rows)
 {
     return rows * c->tile;
 }
+/* The same in words, for operands. */
+ALWAYS_INLINE int64_t chain_plain_size(const struct chain *c, int64_t rows)
+{
+    return c->tile / PANEL * plain_panel(rows);
+}
+ALWAYS_INLINE int64_t chain_paired_size(const struct chain *c, int64_t rows)
+{
+    return c->tile / PANEL * paired_panel(rows);
+}
+/* Where reals become operands they lie in `wide` first; where operands are reals, in their place.
+ */
+ALWAYS_INLINE real *reals_of(const struct panels *p, real *wide)
+{
+    return PER_WORD == 1 ? (real *)p->plain : wide;
+}
 /* Multiply-adds of stages first .. last with a tile. */
 ALWAYS_INLINE int64_t chain_work(const struct chain *c, int first, int last)
 {
@@ -133,9 +149,10 @@ struct chain_units NAME(chain_units)(const struct chain *, int64_t reach, int64_
 
 /* ---- chain_weights.c */
 
-/* Room for scales, and for weights that are not kept packed, unless only their gradient is wanted.
- */
-void NAME(chain_carve_weights)(struct chain *, struct carve *, int needed);
+/* What weights are wanted for. */
+enum { FOR_RESULT = 1, FOR_GRADIENT = 2 };
+/* Room for scales, for weights that are not kept packed, and for operands made of them. */
+void NAME(chain_carve_weights)(struct chain *, struct carve *, int uses);
 void NAME(chain_pack)(struct chain *, struct pool *);
 /* Room for gradients of the stages that want them; out[3 stage ..] are dw, db and dlogs of each
  * stage, data NULL: unwanted. A packed dw takes the first unit's gradient. */
@@ -174,30 +191,33 @@ void NAME(chain_activate_vjp)(real *d, const real *h, int64_t n, int act);
 /* ---- chain_tile.c; products ask for what is ahead on the way */
 
 void NAME(chain_tile)(const struct chain *, int64_t tile, struct tile *);
-/* im2col of planes on a tile; those of the next tile are asked for. */
-void NAME(chain_read)(const struct chain *, const struct tile *, const struct window *,
-                      const struct planes *, real *panels);
+/* im2col of planes on a tile as operands, and where it lies in reals; planes of the next tile are
+ * asked for. */
+const real *NAME(chain_read)(const struct chain *, const struct tile *, const struct window *,
+                             const struct planes *, real *wide, const struct panels *to);
 /* A stage within a segment, bias and activation included: operand (depth, p) to (out, p). */
-void NAME(chain_run_stage)(const struct chain_stage *, const struct tile *, const real *operand,
-                           real *to, struct ahead *);
+void NAME(chain_run_stage)(const struct chain_stage *, const struct tile *,
+                           const struct panels *operand, real *wide, const struct panels *to,
+                           struct ahead *);
 /* The last stage of a segment, without bias and activation: sums points at the tile's first pixel
  * of channel 0, `spare` has room for (rows, p). */
-void NAME(chain_run_last)(const struct chain_stage *, const struct tile *, const real *operand,
-                          real *spare, real *sums, int64_t pitch, struct ahead *);
+void NAME(chain_run_last)(const struct chain_stage *, const struct tile *,
+                          const struct panels *operand, real *spare, real *sums, int64_t pitch,
+                          struct ahead *);
 /* The gradient of a stage's operand from that of its result: through the activations `hidden` and
  * the scale of stage `before`, whose bias gradient db (out, LANES) grows, NULL: unwanted. */
-void NAME(chain_pull_back)(const struct chain_stage *, const struct tile *, const real *d, real *to,
-                           const struct chain_stage *before, const real *hidden, real *db,
-                           struct ahead *);
+void NAME(chain_pull_back)(const struct chain_stage *, const struct tile *, const struct panels *d,
+                           real *wide, const struct panels *to, const struct chain_stage *before,
+                           const word *hidden, real *db, struct ahead *);
 /* The same of a segment's first stage. */
-void NAME(chain_pull_first)(const struct chain_stage *, const struct tile *, const real *d,
+void NAME(chain_pull_first)(const struct chain_stage *, const struct tile *, const struct panels *d,
                             real *spare, real *sums, int64_t pitch);
 /* totals[r] += vectors of row r step of a panel matrix with `rows` rows, r < n. */
 void NAME(chain_totals)(const struct tile *, const real *panels, int64_t rows, int64_t step,
                         real *totals, int64_t n);
 /* dw = D H^T, or +=; `turned` has room for the transposed operand. */
 void NAME(chain_dw)(const struct chain *, const struct chain_stage *, const struct tile *,
-                    const real *d, const real *hidden, real *turned, real *dw, int add,
+                    const word *d, const word *hidden, word *turned, real *dw, int add,
                     struct ahead *);
 
 /* ---- chain.c */
@@ -207,7 +227,7 @@ struct chain_forward {
     struct chain *chain;
     struct pool *pool;
     struct planes in[CHAIN_STAGES], out[CHAIN_STAGES]; /* of each segment */
-    real *hidden[CHAIN_STAGES];             /* of each stage within a segment; NULL: not kept */
+    word *hidden[CHAIN_STAGES];             /* of each stage within a segment; NULL: not kept */
     struct chain_units units[CHAIN_STAGES]; /* of each segment */
     real *halos;
     char *work; /* of each worker */
@@ -224,7 +244,7 @@ struct chain_backward {
     struct pool *pool;
     struct chain_forward again;       /* what must be computed again */
     struct planes x, dy, dx;          /* data NULL: not needed, unwanted */
-    const real *hidden[CHAIN_STAGES]; /* of each stage but the last; NULL: computed again */
+    const word *hidden[CHAIN_STAGES]; /* of each stage but the last; NULL: computed again */
     real *planar[CHAIN_STAGES];       /* room for planes between segments that are computed again */
     real *d_planar[CHAIN_STAGES];     /* and for their gradients */
     struct planes in[CHAIN_STAGES], d_out[CHAIN_STAGES], d_in[CHAIN_STAGES]; /* of each segment */

@@ -84,8 +84,8 @@ void NAME(chain_end)(struct chain *c)
         packing_complete(&s->packing);
     }
     c->tile = TILE_MAX;
-    while (c->tile > PANEL &&
-           (c->tile / 2 >= c->pixels || c->tile * largest * (int64_t)sizeof(real) > TILE_BYTES))
+    while (c->tile > PANEL && (c->tile / 2 >= c->pixels ||
+                               c->tile * largest * (int64_t)sizeof(real) > TILE_BYTES * PER_WORD))
         c->tile /= 2;
     c->tiles = divide_up(c->pixels, c->tile);
 }
@@ -123,7 +123,7 @@ int64_t NAME(chain_hidden)(const struct step *step, int i)
     struct chain c;
     NAME(chain_of_step)(&c, step);
     const int64_t width = c.stage[i].out;
-    return chain_is_planar(&c, i) ? c.pixels * width : c.tiles * chain_tile_size(&c, width);
+    return chain_is_planar(&c, i) ? c.pixels * width : c.tiles * chain_plain_size(&c, width);
 }
 
 void NAME(chain_packing)(const struct step *step, int stage, struct packing *packing)

@@ -8,53 +8,78 @@ void NAME(chain_tile)(const struct chain *c, int64_t tile, struct tile *t)
     NAME(tile_set)(t, first, min_int(c->tile, c->pixels - first), c->height, c->width);
 }
 
-void NAME(chain_read)(const struct chain *c, const struct tile *t, const struct window *look,
-                      const struct planes *from, real *panels)
+/* Reals in panels with `rows` rows, made where reals_of() said, become operands. */
+static void round_tile(const struct tile *t, const struct panels *to, const real *wide,
+                       int64_t rows)
+{
+#ifdef BF16
+    NAME(round_panels)(to, wide, rows, rows, divide_up(t->count, PANEL));
+#else
+    (void)t, (void)to, (void)wide, (void)rows;
+#endif
+}
+
+const real *NAME(chain_read)(const struct chain *c, const struct tile *t, const struct window *look,
+                             const struct planes *from, real *wide, const struct panels *to)
 {
     const int64_t next = t->first + t->count;
-    NAME(im2col)(t, look, from, panels);
+    real *gathered = reals_of(to, wide);
+    NAME(im2col)(t, look, from, gathered);
+    round_tile(t, to, gathered, window_rows(look));
     NAME(planes_fetch)(from, look->channels, c->plane, next, min_int(c->tile, c->pixels - next));
+    return gathered;
 }
 
-/* W X into panels; the caller says what else is to be done. */
-static struct product forward_product(const struct chain_stage *s, const struct tile *t,
-                                      const real *operand, real *to)
+/* A product with the weights as A, as they lie or transposed. The caller says where its result
+ * goes. */
+static struct product product_of(const struct chain_stage *s, const struct tile *t, int a_turned,
+                                 int64_t rows, int64_t depth, const struct panels *b)
 {
-    return (struct product){
-        .rows = s->rows,
-        .columns = t->count,
-        .depth = s->depth,
-        .a = s->weights,
-        .a_panel = s->packing.panel_stride,
-        .a_turned = s->packing.turned,
-        .b = operand,
-        .b_stride = PANEL,
-        .b_panel = s->depth * PANEL,
-        .c = to,
-        .c_stride = PANEL,
-        .c_panel = s->rows * PANEL,
-    };
-}
-
-/* W^T D into panels, without the edge channel. */
-static struct product backward_product(const struct chain_stage *s, const struct tile *t,
-                                       const real *d, real *to)
-{
-    const int64_t rows = s->kind == STAGE_GATHER ? s->in * s->taps : s->in;
+    const int64_t room = s->packing.panel_stride / PANEL; /* rows in a panel of the weights */
     return (struct product){
         .rows = rows,
         .columns = t->count,
-        .depth = s->rows,
-        .a = s->weights,
-        .a_panel = s->packing.panel_stride,
-        .a_turned = !s->packing.turned,
-        .b = d,
+        .depth = divide_up(depth, PER_WORD),
+        .a = a_turned ? s->operands.paired : s->operands.plain,
+        .a_panel = a_turned ? paired_panel(room) : plain_panel(room),
+        .a_turned = a_turned,
+        .b = b->paired,
         .b_stride = PANEL,
-        .b_panel = s->rows * PANEL,
-        .c = to,
-        .c_stride = PANEL,
-        .c_panel = rows * PANEL,
+        .b_panel = paired_panel(depth),
     };
+}
+static struct product forward_product(const struct chain_stage *s, const struct tile *t,
+                                      const struct panels *operand)
+{
+    return product_of(s, t, s->packing.turned, s->rows, s->depth, operand);
+}
+/* Without the edge channel. */
+static struct product backward_product(const struct chain_stage *s, const struct tile *t,
+                                       const struct panels *d)
+{
+    const int64_t rows = s->kind == STAGE_GATHER ? s->in * s->taps : s->in;
+    return product_of(s, t, !s->packing.turned, rows, s->rows, d);
+}
+
+/* Where results go: panels of reals, sums around the tile, or operands. */
+static void into_reals(struct product *p, real *panels)
+{
+    p->c = panels;
+    p->c_stride = PANEL;
+    p->c_panel = p->rows * PANEL;
+}
+static void into_sums(struct product *p, real *sums, int64_t pitch)
+{
+    p->c = sums;
+    p->c_stride = pitch;
+    p->c_panel = PANEL;
+}
+static void into_operands(struct product *p, const struct panels *to)
+{
+    if (PER_WORD == 1)
+        into_reals(p, reals_of(to, NULL));
+    else
+        p->to = *to;
 }
 
 /* The vectors of a panel that hold pixels of the tile. */
@@ -63,71 +88,95 @@ static int64_t used(const struct tile *t, int64_t at)
     return min_int(PANEL, divide_up(t->count - at, LANES) * LANES);
 }
 
-void NAME(chain_run_stage)(const struct chain_stage *s, const struct tile *t, const real *operand,
-                           real *to, struct ahead *ahead)
+void NAME(chain_run_stage)(const struct chain_stage *s, const struct tile *t,
+                           const struct panels *operand, real *wide, const struct panels *to,
+                           struct ahead *ahead)
 {
-    struct product p = forward_product(s, t, operand, to);
+    struct product p = forward_product(s, t, operand);
     p.ahead = ahead;
     p.scale = s->scale;
     p.bias = s->bias;
     p.relu = s->act == GLOW_ACT_RELU;
+    if (s->act <= GLOW_ACT_RELU) {
+        into_operands(&p, to);
+        NAME(product)(&p);
+        return;
+    }
+    real *y = reals_of(to, wide), *row = y;
+    into_reals(&p, y);
     NAME(product)(&p);
-    if (s->act <= GLOW_ACT_RELU) return;
     for (int64_t at = 0; at < t->count; at += PANEL)
-        for (int64_t r = 0; r < s->rows; r++, to += PANEL)
-            NAME(chain_activate)(to, used(t, at), s->act);
+        for (int64_t r = 0; r < s->rows; r++, row += PANEL)
+            NAME(chain_activate)(row, used(t, at), s->act);
+    round_tile(t, to, y, s->rows);
 }
 
-void NAME(chain_run_last)(const struct chain_stage *s, const struct tile *t, const real *operand,
-                          real *spare, real *sums, int64_t pitch, struct ahead *ahead)
+void NAME(chain_run_last)(const struct chain_stage *s, const struct tile *t,
+                          const struct panels *operand, real *spare, real *sums, int64_t pitch,
+                          struct ahead *ahead)
 {
     const int scatters = s->kind == STAGE_SCATTER;
     const struct window back = result_window(s, -1), edge = result_window(s, 1);
-    struct product p = forward_product(s, t, operand, spare);
+    struct product p = forward_product(s, t, operand);
     p.ahead = ahead;
-    if (!scatters) {
-        p.c = sums;
-        p.c_stride = pitch;
-        p.c_panel = PANEL;
-    }
+    if (scatters)
+        into_reals(&p, spare);
+    else
+        into_sums(&p, sums, pitch);
     NAME(product)(&p);
     if (scatters) NAME(col2im)(t, &back, spare, sums, pitch);
     if (scatters && s->edge) NAME(edge_add)(t, &edge, s->edge_weight, sums, pitch);
 }
 
-void NAME(chain_pull_back)(const struct chain_stage *s, const struct tile *t, const real *d,
-                           real *to, const struct chain_stage *before, const real *hidden, real *db,
+/* A row of a plain panel in reals, in `room` unless it is there already. */
+static const real *row_of(const word *plain, real room[PANEL])
+{
+#ifdef BF16
+    for (int v = 0; v < 2; v++) vec_store(room + v * LANES, word_load_row(plain, v));
+    return room;
+#else
+    (void)room;
+    return plain;
+#endif
+}
+
+void NAME(chain_pull_back)(const struct chain_stage *s, const struct tile *t,
+                           const struct panels *d, real *wide, const struct panels *to,
+                           const struct chain_stage *before, const word *hidden, real *db,
                            struct ahead *ahead)
 {
-    struct product p = backward_product(s, t, d, to);
+    struct product p = backward_product(s, t, d);
     p.ahead = ahead;
     if (before->act <= GLOW_ACT_RELU) {
         p.mask = before->act == GLOW_ACT_RELU ? hidden : NULL;
         p.scale = before->scale;
         p.sums = db;
+        into_operands(&p, to);
         NAME(product)(&p);
         return;
     }
+    real *dx = reals_of(to, wide), *row = dx, room[PANEL];
+    into_reals(&p, dx);
     NAME(product)(&p);
-    for (int64_t at = 0, row = 0; at < t->count; at += PANEL)
-        for (int64_t r = 0; r < s->in; r++, row += PANEL) {
-            NAME(chain_activate_vjp)(to + row, hidden + row, used(t, at), before->act);
-            for (int64_t i = 0; i < PANEL && before->scale; i++) to[row + i] *= before->scale[r];
+    for (int64_t at = 0; at < t->count; at += PANEL)
+        for (int64_t r = 0; r < s->in; r++, row += PANEL, hidden += PANEL_WORDS) {
+            NAME(chain_activate_vjp)(row, row_of(hidden, room), used(t, at), before->act);
+            for (int64_t i = 0; i < PANEL && before->scale; i++) row[i] *= before->scale[r];
         }
-    if (db) NAME(chain_totals)(t, to, s->in, 1, db, s->in);
+    if (db) NAME(chain_totals)(t, dx, s->in, 1, db, s->in);
+    round_tile(t, to, dx, s->in);
 }
 
-void NAME(chain_pull_first)(const struct chain_stage *s, const struct tile *t, const real *d,
-                            real *spare, real *sums, int64_t pitch)
+void NAME(chain_pull_first)(const struct chain_stage *s, const struct tile *t,
+                            const struct panels *d, real *spare, real *sums, int64_t pitch)
 {
     const int scatters = s->kind == STAGE_GATHER;
     const struct window look = { s->in, s->kh, s->kw, 1, 0, NULL };
-    struct product p = backward_product(s, t, d, spare);
-    if (!scatters) {
-        p.c = sums;
-        p.c_stride = pitch;
-        p.c_panel = PANEL;
-    }
+    struct product p = backward_product(s, t, d);
+    if (scatters)
+        into_reals(&p, spare);
+    else
+        into_sums(&p, sums, pitch);
     NAME(product)(&p);
     if (scatters) NAME(col2im)(t, &look, spare, sums, pitch);
 }
@@ -144,27 +193,27 @@ void NAME(chain_totals)(const struct tile *t, const real *panels, int64_t rows, 
 }
 
 void NAME(chain_dw)(const struct chain *c, const struct chain_stage *s, const struct tile *t,
-                    const real *d, const real *hidden, real *turned, real *dw, int add,
+                    const word *d, const word *hidden, word *turned, real *dw, int add,
                     struct ahead *ahead)
 {
     const int turn = s->packing.turned;
     const int64_t rows = turn ? s->depth : s->rows, columns = turn ? s->rows : s->depth;
-    const real *left = turn ? hidden : d, *right = turn ? d : hidden;
+    const word *left = turn ? hidden : d, *right = turn ? d : hidden;
     const struct product p = {
         .rows = rows,
         .columns = columns,
-        .depth = t->count,
+        .depth = divide_up(t->count, PER_WORD),
         .a = left,
-        .a_panel = rows * PANEL,
+        .a_panel = plain_panel(rows),
         .b = turned,
         .b_stride = PANEL,
-        .b_panel = c->tile * PANEL,
+        .b_panel = paired_panel(c->tile),
         .c = dw,
         .c_stride = PANEL,
         .c_panel = s->packing.panel_stride,
         .add = add,
         .ahead = ahead,
     };
-    NAME(transpose_panels)(turned, c->tile * PANEL, right, columns, t->count);
+    NAME(transpose_panels)(turned, paired_panel(c->tile), right, columns, t->count);
     NAME(product)(&p);
 }

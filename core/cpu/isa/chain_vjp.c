@@ -8,12 +8,21 @@
 /* What one worker needs. */
 struct work {
     struct tile *tile;
-    real *input;                /* (depth of the first stage, tile) */
-    real *hidden[CHAIN_STAGES]; /* (width, tile), for activations that are computed again */
-    real *d[2];                 /* (rows, tile): gradients, of a stage's result and its operand */
-    real *turned;               /* a transposed operand */
-    real *sums;                 /* (in, pitch) */
+    struct panels input;                /* (depth of the first stage, tile) */
+    struct panels hidden[CHAIN_STAGES]; /* (width, tile), for activations computed again */
+    struct panels d[2]; /* (rows, tile): gradients, of a stage's result and its operand */
+    real *wide;         /* reals that become operands, or come of them */
+    word *turned;       /* a transposed operand */
+    real *sums;         /* (in, pitch) */
 };
+
+/* Whether hidden activations within the segment must be computed again, from that stage on. */
+static int computes_again(const struct chain_backward *b, int segment, int stage)
+{
+    for (int i = stage; i < chain_last(b->chain, segment); i++)
+        if (!b->hidden[i]) return 1;
+    return 0;
+}
 
 static struct work carve_work(const struct chain_backward *b, struct carve *room)
 {
@@ -22,31 +31,28 @@ static struct work carve_work(const struct chain_backward *b, struct carve *room
     int64_t input = 0, d = 0, turned = 0, sums = 0;
     for (int i = 0; i < c->n_segments; i++) {
         const struct chain_stage *s = &c->stage[c->first[i]];
-        input = max_int(input, chain_tile_size(c, s->depth));
+        input = max_int(input, s->depth);
         sums = max_int(sums, s->in * b->units.pitch);
     }
     for (int i = 0; i < c->n_stages; i++) {
         const struct chain_stage *s = &c->stage[i];
-        d = max_int(d, chain_tile_size(c, max_int(s->rows, s->depth)));
-        turned = max_int(turned, panels_count(c->tile, s->packing.turned ? s->rows : s->depth));
+        d = max_int(d, max_int(s->rows, s->depth));
+        turned = max_int(turned, panels_words(c->tile, s->packing.turned ? s->rows : s->depth));
     }
-    w.input = CARVE(room, real, input);
-    w.d[0] = CARVE(room, real, d);
-    w.d[1] = CARVE(room, real, d);
-    w.turned = CARVE(room, real, turned);
+    w.input = carve_panels(room, chain_plain_size(c, input), chain_paired_size(c, input));
+    w.d[0] = carve_panels(room, chain_plain_size(c, d), chain_paired_size(c, d));
+    w.d[1] = carve_panels(room, chain_plain_size(c, d), chain_paired_size(c, d));
+    if (PER_WORD > 1) w.wide = CARVE(room, real, chain_tile_size(c, d));
+    w.turned = CARVE(room, word, turned);
     w.sums = CARVE(room, real, sums);
-    for (int i = 0; i < c->n_stages; i++)
-        if (!b->hidden[i] && !chain_is_planar(c, i))
-            w.hidden[i] = CARVE(room, real, chain_tile_size(c, c->stage[i].out));
+    for (int i = 0; i < c->n_segments; i++)
+        for (int j = c->first[i]; j < chain_last(c, i); j++) {
+            const int64_t out = c->stage[j].out;
+            if (computes_again(b, i, j))
+                w.hidden[j] =
+                    carve_panels(room, chain_plain_size(c, out), chain_paired_size(c, out));
+        }
     return w;
-}
-
-/* Whether hidden activations within the segment must be computed again. */
-static int computes_again(const struct chain_backward *b, int segment)
-{
-    for (int i = b->chain->first[segment]; i < chain_last(b->chain, segment); i++)
-        if (!b->hidden[i]) return 1;
-    return 0;
 }
 
 void NAME(chain_carve_backward)(struct chain_backward *b, struct chain *c, struct carve *room,
@@ -54,20 +60,21 @@ void NAME(chain_carve_backward)(struct chain_backward *b, struct chain *c, struc
 {
     const int n = c->n_segments;
     int64_t reach = 0, halos = 0, again = c->stage[c->n_stages - 1].act != 0;
-    int weights = b->want_dx || c->n_stages > 1; /* are needed */
+    int gradient = b->want_dx || c->n_stages > 1; /* needs weights */
     b->chain = c;
-    for (int i = 0; i < c->n_stages; i++) weights |= c->stage[i].want_dlogs;
+    for (int i = 0; i < c->n_stages; i++) gradient |= c->stage[i].want_dlogs;
     for (int i = 0; i < n; i++) {
         const struct window w = operand_window(&c->stage[c->first[i]]);
         reach = max_int(reach, window_reach(&w, c->width));
-        again |= computes_again(b, i) || (i < n - 1 && !b->hidden[chain_last(c, i)]);
+        again |= computes_again(b, i, c->first[i]) || (i < n - 1 && !b->hidden[chain_last(c, i)]);
     }
     b->units = NAME(chain_units)(c, reach, BACKWARD_UNITS);
     for (int i = 0; i < n; i++)
         halos = max_int(halos, chain_halo_size(&b->units, c->stage[c->first[i]].in));
     b->halos = CARVE(room, real, halos);
 
-    NAME(chain_carve_weights)(c, room, weights || again);
+    NAME(chain_carve_weights)
+    (c, room, (gradient ? FOR_GRADIENT : 0) | (again ? FOR_RESULT : 0));
     NAME(chain_carve_gradients)(c, room, b->units.n, out);
     if (again) NAME(chain_carve_forward)(&b->again, c, room, threads);
     for (int i = 0; i < n; i++) {
@@ -85,11 +92,11 @@ void NAME(chain_carve_backward)(struct chain_backward *b, struct chain *c, struc
 }
 
 /* Kept activations of a stage on a tile; NULL: not kept. */
-static const real *kept(const struct chain_backward *b, int stage, int64_t tile)
+static const word *kept(const struct chain_backward *b, int stage, int64_t tile)
 {
     const struct chain *c = b->chain;
     if (!b->hidden[stage]) return NULL;
-    return b->hidden[stage] + tile * chain_tile_size(c, c->stage[stage].out);
+    return b->hidden[stage] + tile * chain_plain_size(c, c->stage[stage].out);
 }
 
 /* Those of the next tile, in the order in which they are needed. */
@@ -100,23 +107,24 @@ static struct ahead look_ahead(const struct chain_backward *b, int64_t tile)
     struct ahead ahead = { .work = 2 * chain_work(c, first, last) };
     for (int i = last - 1; i >= first && tile + 1 < c->tiles; i--)
         ahead_add(&ahead, kept(b, i, tile + 1),
-                  chain_tile_size(c, c->stage[i].out) * (int64_t)sizeof(real));
+                  chain_plain_size(c, c->stage[i].out) * (int64_t)sizeof(word));
     return ahead;
 }
 
-/* The activations of the tile, kept or computed again. */
+/* The activations of the tile, kept, or computed again with what comes before them. */
 static void find_hidden(const struct chain_backward *b, const struct work *w, int64_t tile,
-                        const real *hidden[CHAIN_STAGES])
+                        const word *hidden[CHAIN_STAGES])
 {
     const struct chain *c = b->chain;
-    const real *operand = w->input;
+    const struct panels *operand = &w->input;
     for (int i = c->first[b->segment]; i < chain_last(c, b->segment); i++) {
-        hidden[i] = kept(b, i, tile);
-        if (!hidden[i]) {
-            NAME(chain_run_stage)(&c->stage[i], w->tile, operand, w->hidden[i], NULL);
-            hidden[i] = w->hidden[i];
+        if (computes_again(b, b->segment, i)) {
+            NAME(chain_run_stage)(&c->stage[i], w->tile, operand, w->wide, &w->hidden[i], NULL);
+            operand = &w->hidden[i];
+            hidden[i] = operand->plain;
+        } else {
+            hidden[i] = kept(b, i, tile);
         }
-        operand = hidden[i];
     }
 }
 
@@ -146,30 +154,32 @@ static void run_tile(const struct chain_backward *b, const struct work *w, const
     const struct chain_stage *begin = &c->stage[first], *end = &c->stage[last];
     const struct window in = operand_window(begin);
     struct window out = result_window(end, -1);
-    const real *hidden[CHAIN_STAGES];
-    real *d = w->d[0], *spare = w->d[1];
+    const word *hidden[CHAIN_STAGES];
+    const struct panels *d = &w->d[0], *spare = &w->d[1];
     struct ahead ahead = look_ahead(b, tile);
 
     NAME(chain_tile)(c, tile, w->tile);
-    if (begin->want_dw || computes_again(b, b->segment))
-        NAME(chain_read)(c, w->tile, &in, &b->in[b->segment], w->input);
+    if (begin->want_dw || computes_again(b, b->segment, first))
+        NAME(chain_read)(c, w->tile, &in, &b->in[b->segment], w->wide, &w->input);
     find_hidden(b, w, tile, hidden);
     out.scale = end->scale;
-    NAME(chain_read)(c, w->tile, &out, &b->d_out[b->segment], d);
-    add_result_totals(end, w, d, u->totals);
+    add_result_totals(end, w, NAME(chain_read)(c, w->tile, &out, &b->d_out[b->segment], w->wide, d),
+                      u->totals);
     for (int i = last; i >= first; i--) {
         const struct chain_stage *s = &c->stage[i], *before = i > first ? s - 1 : NULL;
-        const real *operand = i > first ? hidden[i - 1] : w->input;
+        const word *operand = i > first ? hidden[i - 1] : w->input.plain;
         if (s->want_dw) NAME(chain_dw)
-        (c, s, w->tile, d, operand, w->turned, chain_dw_of(c, s, u->number), tile > u->first_tile,
-         &ahead);
+        (c, s, w->tile, d->plain, operand, w->turned, chain_dw_of(c, s, u->number),
+         tile > u->first_tile, &ahead);
         if (i > first) {
-            real *to = spare, *db = before->db ? before->db + u->totals : NULL;
-            NAME(chain_pull_back)(s, w->tile, d, to, before, hidden[i - 1], db, &ahead);
+            const struct panels *to = spare;
+            real *db = before->db ? before->db + u->totals : NULL;
+            NAME(chain_pull_back)(s, w->tile, d, w->wide, to, before, hidden[i - 1], db, &ahead);
             spare = d;
             d = to;
         } else if (b->d_in[b->segment].data) {
-            NAME(chain_pull_first)(s, w->tile, d, spare, sums, b->units.pitch);
+            NAME(chain_pull_first)
+            (s, w->tile, d, reals_of(spare, w->wide), sums, b->units.pitch);
         }
     }
 }
@@ -251,7 +261,7 @@ static void find_planes(struct chain_backward *b, struct planes *result)
             b->again.out[i] = out;
             NAME(chain_run_forward)(&b->again, i);
         } else if (!is_end) {
-            out = planes_dense(c, (real *)(uintptr_t)b->hidden[last], width);
+            out = planes_dense(c, (real *)(uintptr_t)(const void *)b->hidden[last], width);
         }
         if (is_end)
             *result = out;

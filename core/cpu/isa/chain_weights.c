@@ -16,17 +16,34 @@ static int has_edge_weight(const struct chain_stage *s)
     return s->kind == STAGE_SCATTER && s->edge;
 }
 
-void NAME(chain_carve_weights)(struct chain *c, struct carve *room, int needed)
+/* Results are made of the weights as they are kept, gradients of their transpose; what a product
+ * wants turned wants to be paired. */
+static void carve_operands(struct chain_stage *s, struct carve *room, int uses)
+{
+#ifdef BF16
+    const int turned = s->packing.turned;
+    const int64_t room_rows = s->packing.panel_stride / PANEL;
+    const int64_t panels = s->packing.edge_offset / s->packing.panel_stride;
+    const int plain = uses & (turned ? FOR_GRADIENT : FOR_RESULT);
+    const int paired = uses & (turned ? FOR_RESULT : FOR_GRADIENT);
+    s->operands = carve_panels(room, plain ? panels * plain_panel(room_rows) : 0,
+                               paired ? panels * paired_panel(room_rows) : 0);
+#else
+    (void)room, (void)uses;
+    s->operands = panels_of((real *)(uintptr_t)s->weights, NULL);
+#endif
+}
+
+void NAME(chain_carve_weights)(struct chain *c, struct carve *room, int uses)
 {
     for (int i = 0; i < c->n_stages; i++) {
         struct chain_stage *s = &c->stage[i];
         s->scale = s->logs ? CARVE(room, real, s->out) : NULL;
         s->bias = s->b ? CARVE(room, real, s->out) : NULL;
-        s->weights = !needed        ? NULL
-                     : is_packed(s) ? s->w->data
-                                    : CARVE(room, real, s->packing.count);
+        s->weights = !uses ? NULL : is_packed(s) ? s->w->data : CARVE(room, real, s->packing.count);
         s->edge_weight =
             s->weights && has_edge_weight(s) ? s->weights + s->packing.edge_offset : NULL;
+        carve_operands(s, room, uses);
     }
 }
 
@@ -77,6 +94,30 @@ static void pack_task(void *arg, int64_t task, int worker)
                              o, 1);
 }
 
+#ifdef BF16
+static int64_t panels_to_round(const struct chain_stage *s)
+{
+    const int wanted = s->operands.plain || s->operands.paired;
+    return wanted ? s->packing.edge_offset / s->packing.panel_stride : 0;
+}
+
+/* A panel of weights of all stages in turn. */
+static void round_task(void *arg, int64_t panel, int worker)
+{
+    const struct chain *c = arg;
+    const struct chain_stage *s = c->stage;
+    (void)worker;
+    for (int64_t n; panel >= (n = panels_to_round(s)); s++) panel -= n;
+    const int64_t room = s->packing.panel_stride / PANEL;
+    const struct panels to = {
+        s->operands.plain ? s->operands.plain + panel * plain_panel(room) : NULL,
+        s->operands.paired ? s->operands.paired + panel * paired_panel(room) : NULL,
+    };
+    NAME(round_panels)
+    (&to, s->weights + panel * s->packing.panel_stride, packing_rows(&s->packing), room, 1);
+}
+#endif
+
 void NAME(chain_pack)(struct chain *c, struct pool *pool)
 {
     int packed = 1;
@@ -88,6 +129,11 @@ void NAME(chain_pack)(struct chain *c, struct pool *pool)
         packed = 0;
     }
     if (!packed) pool_run(pool, output_tasks(c), pack_task, c);
+#ifdef BF16
+    int64_t panels = 0;
+    for (int i = 0; i < c->n_stages; i++) panels += panels_to_round(&c->stage[i]);
+    pool_run(pool, panels, round_task, c);
+#endif
 }
 
 /* ---- gradients */

@@ -14,7 +14,7 @@ static void forward_of(struct chain *c, const struct step *step)
 
 static void carve_forward(struct chain_forward *f, struct chain *c, struct carve *room, int threads)
 {
-    NAME(chain_carve_weights)(c, room, 1);
+    NAME(chain_carve_weights)(c, room, FOR_RESULT);
     NAME(chain_carve_forward)(f, c, room, threads);
 }
 

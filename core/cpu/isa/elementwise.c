@@ -50,6 +50,25 @@ union tile {
     INSTRUCTION(op##_y, a[i], TILE_ELEMENT, b[i], result)                                          \
     INSTRUCTION(op##_z, a[i], b[i], TILE_ELEMENT, result)
 
+/* Of angles that are far from zero, which are rare, exact() takes care one by one. */
+#define UNARY_FAR(op, result, exact)                                                               \
+    static void op##_x(TILE_ARGUMENTS)                                                             \
+    {                                                                                              \
+        TILE_TAKE                                                                                  \
+        const union tile angle = t;                                                                \
+        real_int far = 0;                                                                          \
+        TILE_LOOP                                                                                  \
+        for (int i = 0; i < TILE; i++) {                                                           \
+            const real x = TILE_ELEMENT;                                                           \
+            far |= !(real_abs(x) <= (real)FAR);                                                    \
+            TILE_ELEMENT = (result);                                                               \
+        }                                                                                          \
+        for (int i = 0; i < TILE && far; i++)                                                      \
+            if (!(real_abs(angle.element[i]) <= (real)FAR))                                        \
+                TILE_ELEMENT = exact(angle.element[i]);                                            \
+        TILE_PASS                                                                                  \
+    }
+
 UNARY(NEG, -x)
 UNARY(EXP, real_exp(x))
 UNARY(LOG, real_log(x))
@@ -64,8 +83,8 @@ UNARY(TANH, real_tanh(x))
 UNARY(RELU, x < 0 ? 0 : x) /* NaN stays NaN */
 UNARY(EXPM1, real_expm1(x))
 UNARY(LOG1P, real_log1p(x))
-UNARY(SIN, real_sin(x))
-UNARY(COS, real_cos(x))
+UNARY_FAR(SIN, real_sin(x), real_far_sin)
+UNARY_FAR(COS, real_cos(x), real_far_cos)
 UNARY(FLOOR, real_floor(x))
 UNARY(SIGN, x > 0 ? 1 : x < 0 ? -1 : x) /* of 0: 0, of NaN: NaN */
 
@@ -140,8 +159,8 @@ const struct tile_operation NAME(tile_operations)[OP_COUNT] = {
     ONE(NEG, LIGHT) ONE(EXP, HEAVY) ONE(LOG, HEAVY) ONE(SQRT, LIGHT) ONE(ABS, LIGHT)
     ONE(SQUARE, LIGHT) ONE(RECIP, LIGHT) ONE(SIGMOID, HEAVY) ONE(LOG_SIGMOID, HEAVY)
     ONE(SOFTPLUS, HEAVY) ONE(TANH, HEAVY) ONE(RELU, LIGHT) ONE(EXPM1, HEAVY) ONE(LOG1P, HEAVY)
-    ONE(SIN, HEAVY) ONE(COS, HEAVY) ONE(FLOOR, LIGHT) ONE(SIGN, LIGHT)
-    TWO(ADD, LIGHT) TWO(SUB, LIGHT) TWO(MUL, LIGHT) TWO(DIV, LIGHT) TWO(POW, 2 * HEAVY)
+    ONE(SIN, 2 * HEAVY) ONE(COS, 2 * HEAVY) ONE(FLOOR, LIGHT) ONE(SIGN, LIGHT)
+    TWO(ADD, LIGHT) TWO(SUB, LIGHT) TWO(MUL, LIGHT) TWO(DIV, LIGHT) TWO(POW, 3 * HEAVY)
     TWO(MIN, LIGHT) TWO(MAX, LIGHT) TWO(LT, LIGHT) TWO(LE, LIGHT) TWO(GT, LIGHT) TWO(GE, LIGHT)
     TWO(EQ, LIGHT) THREE(WHERE, LIGHT)
     /* clang-format on */

@@ -10,7 +10,8 @@
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
-/* Depths beyond this are cut, so that a panel of B and a block of A stay near the processor. */
+/* Words; depths beyond this are cut, so that a panel of B and a block of A stay near the processor,
+ * unless there is no place for the sums so far. */
 #define DEPTH_BLOCK 1024
 
 enum { A_PANELS, A_TURNED };
@@ -18,12 +19,14 @@ enum { A_PANELS, A_TURNED };
 /* One block of rows times one panel of columns. */
 struct tile_product {
     int64_t depth;
-    const real *a, *b;
+    const word *a, *b;
     int64_t a_panel, b_stride;
     real *c;
     int64_t c_stride;
+    struct panels to;
     int add, relu;
-    const real *scale, *bias, *mask;
+    const real *scale, *bias;
+    const word *mask;
     real *sums;
     const char *ahead; /* asked for, ahead_step bytes in each piece of the depth */
     int64_t ahead_step;
@@ -31,41 +34,76 @@ struct tile_product {
 };
 
 ALWAYS_INLINE void multiply_add(const int rows, const int vectors, vec sum[BLOCK_ROWS][2],
-                                const real *a, const int a_stride, const real *b)
+                                const word *a, const int a_stride, const word *b)
 {
-    vec row[2];
-    UNROLL for (int v = 0; v < vectors; v++) row[v] = vec_load(b + v * LANES);
+    vec_word row[2];
+    UNROLL for (int v = 0; v < vectors; v++) row[v] = word_load(b + v * LANES);
     UNROLL for (int r = 0; r < rows; r++)
     {
-        vec x = vec_splat(a[r * a_stride]);
-        UNROLL for (int v = 0; v < vectors; v++) sum[r][v] += x * row[v];
+        const vec_word x = word_splat(a[r * a_stride]);
+        UNROLL for (int v = 0; v < vectors; v++) sum[r][v] =
+            word_multiply_add(sum[r][v], x, row[v]);
     }
+}
+
+#ifdef BF16
+ALWAYS_INLINE vec mask_load(const word *mask, int v) { return word_load_row(mask, v); }
+
+ALWAYS_INLINE void store_operands(const int rows, const int vectors, vec sum[BLOCK_ROWS][2],
+                                  const struct panels *to)
+{
+    word *plain = to->plain, *paired = to->paired;
+    if (plain)
+        UNROLL for (int r = 0; r < rows; r++)
+            word_store_row(plain + r * PANEL_WORDS, sum[r], vectors);
+    if (paired) UNROLL for (int r = 0; r < rows; r += 2) UNROLL for (int v = 0; v < vectors; v++)
+        {
+            const vec second = r + 1 < rows ? sum[r + 1][v] : vec_splat(0);
+            word_store(paired + r / 2 * PANEL + v * LANES, word_pair(sum[r][v], second));
+        }
+}
+#else
+ALWAYS_INLINE vec mask_load(const word *mask, int v) { return vec_load(mask + v * LANES); }
+#endif
+
+#define FOR_EACH_SUM UNROLL for (int r = 0; r < rows; r++) UNROLL for (int v = 0; v < vectors; v++)
+
+ALWAYS_INLINE vec keep_if(vec_int mask, vec x) { return (vec)((vec_int)x & mask); }
+
+/* Bias, activation, and the like. */
+ALWAYS_INLINE void transform(const int rows, const int vectors, vec sum[BLOCK_ROWS][2],
+                             const struct tile_product *p)
+{
+    const real *scale = p->scale, *bias = p->bias;
+    const word *mask = p->mask;
+    if (scale) FOR_EACH_SUM sum[r][v] *= vec_splat(scale[r]);
+    if (bias) FOR_EACH_SUM sum[r][v] += vec_splat(bias[r]);
+    /* Not max(x, 0), which would swallow NaN. */
+    if (p->relu) FOR_EACH_SUM sum[r][v] = keep_if(~(sum[r][v] < vec_splat(0)), sum[r][v]);
+    if (mask)
+        FOR_EACH_SUM sum[r][v] =
+            keep_if(mask_load(mask + r * PANEL_WORDS, v) > vec_splat(0), sum[r][v]);
 }
 
 /* C row by row: one pointer that moves on costs less than an address for each row. */
 ALWAYS_INLINE void finish(const int rows, const int vectors, vec sum[BLOCK_ROWS][2],
                           const struct tile_product *p)
 {
-    const int64_t stride = p->c_stride;
-    const real *mask = p->mask, *scale = p->scale, *bias = p->bias;
-    real *c = p->c, *sums = p->sums;
-    UNROLL for (int r = 0; r < rows; r++)
-    {
-        UNROLL for (int v = 0; v < vectors; v++)
-        {
-            vec x = sum[r][v];
-            if (p->add) x += vec_load(c + v * LANES);
-            if (scale) x *= vec_splat(scale[r]);
-            if (bias) x += vec_splat(bias[r]);
-            /* Not max(x, 0), which would swallow NaN. */
-            if (p->relu) x = (vec)((vec_int)x & ~(vec_int)(x < vec_splat(0)));
-            if (mask) x = (vec)((vec_int)x & (vec_int)(vec_load(mask + v * LANES) > vec_splat(0)));
-            vec_store(c + v * LANES, x);
-            sum[r][v] = x;
-        }
-        c += stride;
-        if (mask) mask += stride;
+    real *sums = p->sums;
+    if (p->add) {
+        const real *c = p->c;
+        UNROLL for (int r = 0; r < rows; r++, c += p->c_stride)
+            UNROLL for (int v = 0; v < vectors; v++) sum[r][v] += vec_load(c + v * LANES);
     }
+    transform(rows, vectors, sum, p);
+    if (PER_WORD == 1 || p->c) {
+        real *c = p->c;
+        UNROLL for (int r = 0; r < rows; r++, c += p->c_stride)
+            UNROLL for (int v = 0; v < vectors; v++) vec_store(c + v * LANES, sum[r][v]);
+    }
+#ifdef BF16
+    if (!p->c) store_operands(rows, vectors, sum, &p->to);
+#endif
     if (!sums) return;
     UNROLL for (int r = 0; r < rows; r++)
     {
@@ -78,7 +116,7 @@ ALWAYS_INLINE void kernel(const int rows, const int vectors, const int form,
                           const struct tile_product *p)
 {
     vec sum[BLOCK_ROWS][2];
-    const real *a = p->a, *b = p->b;
+    const word *a = p->a, *b = p->b;
     const int64_t depth = p->depth, b_stride = p->b_stride;
     const char *ahead = p->ahead;
 
@@ -91,8 +129,8 @@ ALWAYS_INLINE void kernel(const int rows, const int vectors, const int form,
     }
     UNROLL for (int r = 0; r < rows; r++) sum[r][0] = sum[r][1] = vec_splat(0);
     /* In pieces of a panel's depth, each of which asks for some memory. */
-    for (int64_t left = depth; left > 0; left -= PANEL) {
-        const int64_t n = min_int(left, PANEL);
+    for (int64_t left = depth; left > 0; left -= PANEL_WORDS) {
+        const int64_t n = min_int(left, PANEL_WORDS);
         if (p->ahead_write)
             for (const char *end = ahead + p->ahead_step; ahead < end; ahead += 64)
                 __builtin_prefetch(ahead, 1, 2);
@@ -104,7 +142,7 @@ ALWAYS_INLINE void kernel(const int rows, const int vectors, const int form,
                 multiply_add(rows, vectors, sum, a, 1, b);
         } else {
             for (int64_t k = 0; k < n; k++, b += b_stride)
-                multiply_add(rows, vectors, sum, a + k, PANEL, b);
+                multiply_add(rows, vectors, sum, a + k, PANEL_WORDS, b);
             a += p->a_panel;
         }
     }
@@ -170,10 +208,10 @@ static void look_ahead(const struct product *p, struct tile_product *t)
     struct ahead *a = p->ahead;
     t->ahead_step = 0;
     if (!a || a->bytes <= 0) return;
-    const int64_t work = p->rows * p->columns * p->depth;
+    const int64_t work = p->rows * p->columns * p->depth * PER_WORD;
     const int64_t blocks = divide_up(p->rows, BLOCK_ROWS) * divide_up(p->columns, PANEL);
     const int64_t share = work < a->work ? (int64_t)((double)a->bytes * work / a->work) : a->bytes;
-    t->ahead_step = divide_up(share, 64 * blocks * divide_up(p->depth, PANEL)) * 64;
+    t->ahead_step = divide_up(share, 64 * blocks * divide_up(p->depth, PANEL_WORDS)) * 64;
     t->ahead_write = a->to_write;
     a->work -= work;
 }
@@ -181,7 +219,7 @@ static void look_ahead(const struct product *p, struct tile_product *t)
 /* The next block asks for memory from here on. */
 ALWAYS_INLINE void move_ahead(struct ahead *a, struct tile_product *t)
 {
-    const int64_t bytes = t->ahead_step * divide_up(t->depth, PANEL);
+    const int64_t bytes = t->ahead_step * divide_up(t->depth, PANEL_WORDS);
     if (a->now < a->n && a->region[a->now].at >= a->region[a->now].end) a->now++;
     if (a->now == a->n) {
         t->ahead_step = 0;
@@ -199,15 +237,19 @@ ALWAYS_INLINE void run_block(const struct product *p, struct tile_product *t, in
     const int64_t columns = min_int(PANEL, p->columns - panel * PANEL);
     const int vectors = columns > LANES ? 2 : 1, form = p->a_turned ? A_TURNED : A_PANELS;
     const int64_t c_at = row * p->c_stride + panel * p->c_panel;
+    const int64_t plain_at = row * PANEL_WORDS + panel * plain_panel(p->rows);
     t->a = p->a_turned ? p->a + row / PANEL * p->a_panel + first * PANEL + row % PANEL
-                       : p->a + first / PANEL * p->a_panel + row * PANEL;
+                       : p->a + first / PANEL_WORDS * p->a_panel + row * PANEL_WORDS;
     t->b = p->b + panel * p->b_panel + first * p->b_stride;
-    t->c = p->c + c_at;
+    t->c = p->c ? p->c + c_at : NULL;
+    t->to.plain = p->to.plain ? p->to.plain + plain_at : NULL;
+    t->to.paired =
+        p->to.paired ? p->to.paired + row / PER_WORD * PANEL + panel * paired_panel(p->rows) : NULL;
     if (first + t->depth == p->depth) {
         t->scale = p->scale ? p->scale + row : NULL;
         t->bias = p->bias ? p->bias + row : NULL;
         t->relu = p->relu;
-        t->mask = p->mask ? p->mask + c_at : NULL;
+        t->mask = p->mask ? p->mask + plain_at : NULL;
         t->sums = p->sums ? p->sums + row * LANES : NULL;
     }
     if (t->ahead_step > 0) move_ahead(p->ahead, t);
@@ -217,17 +259,18 @@ ALWAYS_INLINE void run_block(const struct product *p, struct tile_product *t, in
         kernels[form][vectors - 1][rows](t);
 }
 
-/* All blocks of rows times one panel. Rows go in blocks of at most BLOCK_ROWS, as equal as can be;
- * a turned A has all rows of a block in one panel. */
+/* All blocks of rows times one panel. Rows go in blocks of at most BLOCK_ROWS, as equal as can be
+ * where words stay whole; a turned A has all rows of a block in one panel. */
 static void run_panel(const struct product *p, struct tile_product *t, int64_t panel, int64_t first)
 {
     const int64_t region = p->a_turned ? PANEL : p->rows;
     for (int64_t start = 0; start < p->rows; start += region) {
         const int64_t n = min_int(region, p->rows - start), blocks = divide_up(n, BLOCK_ROWS);
-        const int64_t size = n / blocks, longer = n % blocks;
+        const int64_t words = divide_up(n, PER_WORD), size = words / blocks,
+                      longer = words % blocks;
         int64_t row = start;
         for (int64_t block = 0, rows; block < blocks; block++, row += rows) {
-            rows = size + (block < longer);
+            rows = min_int((size + (block < longer)) * PER_WORD, start + n - row);
             run_block(p, t, row, rows, panel, first);
         }
     }
@@ -238,9 +281,10 @@ static void run_panel(const struct product *p, struct tile_product *t, int64_t p
 void NAME(product)(const struct product *p)
 {
     struct tile_product t = { .a_panel = p->a_panel, .b_stride = p->b_stride };
+    const int64_t deepest = p->c ? DEPTH_BLOCK : p->depth;
     look_ahead(p, &t);
-    for (int64_t first = 0; first < p->depth; first += DEPTH_BLOCK) {
-        t.depth = min_int(DEPTH_BLOCK, p->depth - first);
+    for (int64_t first = 0; first < p->depth; first += deepest) {
+        t.depth = min_int(deepest, p->depth - first);
         t.c_stride = p->c_stride;
         t.add = p->add || first > 0;
         for (int64_t panel = 0; panel * PANEL < p->columns; panel++) run_panel(p, &t, panel, first);

@@ -41,31 +41,56 @@ ALWAYS_INLINE void transpose(vec x[LANES])
     }
 }
 
-/* LANES rows and columns, of which n rows exist. */
-ALWAYS_INLINE void transpose_block(real *to, const real *from, int64_t n)
+/* LANES rows and words, of which n rows exist. */
+ALWAYS_INLINE void transpose_block(word *to, const word *from, int64_t n)
 {
     vec x[LANES];
     if (n >= LANES) {
-        UNROLL for (int i = 0; i < LANES; i++) x[i] = vec_load(from + i * PANEL);
+        UNROLL for (int i = 0; i < LANES; i++) x[i] = (vec)word_load(from + i * PANEL_WORDS);
     } else {
-        for (int i = 0; i < LANES; i++) x[i] = i < n ? vec_load(from + i * PANEL) : vec_splat(0);
+        for (int i = 0; i < LANES; i++)
+            x[i] = i < n ? (vec)word_load(from + i * PANEL_WORDS) : vec_splat(0);
     }
     transpose(x);
-    UNROLL for (int i = 0; i < LANES; i++) vec_store(to + i * PANEL, x[i]);
+    UNROLL for (int i = 0; i < LANES; i++) word_store(to + i * PANEL, (vec_word)x[i]);
 }
 
 /* Reads in the order of memory, which may have to come from afar. */
-void NAME(transpose_panels)(real *to, int64_t to_panel, const real *from, int64_t rows,
+void NAME(transpose_panels)(word *to, int64_t to_panel, const word *from, int64_t rows,
                             int64_t columns)
 {
-    for (int64_t c = 0; c < columns; c += PANEL, from += rows * PANEL)
-        for (int64_t r = 0; r < rows; r += LANES) {
-            real *out = to + r / PANEL * to_panel + r % PANEL + c * PANEL;
-            transpose_block(out, from + r * PANEL, rows - r);
-            if (columns - c > LANES)
-                transpose_block(out + LANES * PANEL, from + r * PANEL + LANES, rows - r);
-        }
+    const int64_t words = divide_up(columns, PER_WORD);
+    for (int64_t c = 0; c < words; c += PANEL_WORDS, from += plain_panel(rows))
+        for (int64_t r = 0; r < rows; r += LANES)
+            for (int64_t i = 0; i < PANEL_WORDS && c + i < words; i += LANES)
+                transpose_block(to + r / PANEL * to_panel + r % PANEL + (c + i) * PANEL,
+                                from + r * PANEL_WORDS + i, rows - r);
 }
+
+#ifdef BF16
+void NAME(round_panels)(const struct panels *to, const real *from, int64_t rows, int64_t room,
+                        int64_t n)
+{
+    for (int64_t panel = 0; panel < n; panel++) {
+        const real *in = from + panel * room * PANEL;
+        word *plain = to->plain ? to->plain + panel * plain_panel(room) : NULL;
+        word *paired = to->paired ? to->paired + panel * paired_panel(room) : NULL;
+        for (int64_t r = 0; r < rows; r += 2, in += 2 * PANEL) {
+            const int both = r + 1 < rows;
+            const vec first[2] = { vec_load(in), vec_load(in + LANES) };
+            const vec second[2] = { both ? vec_load(in + PANEL) : vec_splat(0),
+                                    both ? vec_load(in + PANEL + LANES) : vec_splat(0) };
+            if (plain) {
+                word_store_row(plain + r * PANEL_WORDS, first, 2);
+                if (both) word_store_row(plain + (r + 1) * PANEL_WORDS, second, 2);
+            }
+            if (!paired) continue;
+            word_store(paired + r / 2 * PANEL, word_pair(first[0], second[0]));
+            word_store(paired + r / 2 * PANEL + LANES, word_pair(first[1], second[1]));
+        }
+    }
+}
+#endif
 
 /* x[i] = columns c .. c+n-1 (0 behind them) of rows r .. r+LANES-1, which lie beside each other. */
 ALWAYS_INLINE void load_turned(vec x[LANES], const struct matrix *m, int64_t r, int64_t c,

@@ -2,6 +2,8 @@
  * cpu.c. Every operation of ops.def with a kernel is NAME(kernel_OP), so one that is missing does
  * not link. A kernel that wants scratch also has NAME(scratch_OP), listed in SCRATCH_OPS.
  *
+ * The tables of b16 hold only what multiplies bfloats, CONVOLUTION_OPS; those of f32 serve the rest.
+ *
  * Which type's table serves a step: that of its first input, or of its output where it has no
  * input. */
 #ifndef CORE_CPU_ISA_KERNELS_H
@@ -28,6 +30,8 @@ struct kernel_table {
     X(SUM) X(REDUCE_MAX) X(REDUCE_MIN)                  /* reduce */                               \
     X(LU) X(LU_VJP) X(SLOGDET) X(INVERSE) X(CUSTOM)     /* linalg, custom */                       \
     X(MATC) X(MATC_DW) X(MATMUL)                        /* matmul */                               \
+    CONVOLUTION_OPS(X)
+#define CONVOLUTION_OPS(X)                                                                         \
     X(CONV) X(CONV_DX) X(CONV_DW)                       /* conv */                                 \
     X(CHAIN) X(CHAIN_VJP)                               /* chain */
 /* clang-format on */

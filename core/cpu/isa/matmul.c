@@ -235,7 +235,7 @@ size_t NAME(scratch_MATC)(const struct step *step, int threads)
         return multiply_scratch(&m, threads);
     }
     const struct images m = images_of(step);
-    return (size_t)panels_count(m.out, m.in) * sizeof(real);
+    return (size_t)panels_words(m.out, m.in) * sizeof(word);
 }
 
 void NAME(kernel_MATC)(const struct step *step, struct run *run)

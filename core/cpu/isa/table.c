@@ -10,6 +10,12 @@
 #define SCRATCH(op)                   [OP_##op] = NAME(scratch_##op),
 
 const struct kernel_table NAME(kernel_table) = {
+#ifdef BF16
+    .kernel = { CONVOLUTION_OPS(KERNEL_KERN) },
+    .scratch = { CONVOLUTION_OPS(SCRATCH) },
+    .chain_hidden = NAME(chain_hidden),
+    .chain_packing = NAME(chain_packing),
+#else
     .kernel = {
 #include "../../ops.def"
     },
@@ -21,5 +27,6 @@ const struct kernel_table NAME(kernel_table) = {
     .ema = NAME(ema),
 #if REAL_BITS == 64
     .random_stream = NAME(random_stream),
+#endif
 #endif
 };
