@@ -85,8 +85,13 @@ class Failed(Exception):
     pass
 
 
+# A program's peak RSS begins with that of the process which became it: a shell's, not Python's.
+BY_SHELL = ["/bin/sh", "-c", '"$@"; exit $?', "sh"]
+
+
 def run(command, environment):
-    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True)
+    done = subprocess.run(BY_SHELL + command, env={**os.environ, **environment},
+                          capture_output=True, text=True)
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines()
         raise Failed(lines[-1] if lines else f"exit code {done.returncode}")
@@ -217,7 +222,7 @@ def print_table(rows):
 
 
 def machine():
-    """What was measured on. Imports nothing large: a process begins with its parent's peak RSS."""
+    """What was measured, and on what."""
     name = "unknown processor"
     with open("/proc/cpuinfo") as f:
         for line in f:

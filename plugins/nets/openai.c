@@ -51,10 +51,11 @@ static void make_stages(const struct glow_self *self, struct glow_graph *g, int6
     }
 }
 
-/* The mean of each channel over the batch and the positions: (C,1,1), unbatched. */
+/* The mean of each channel over the batch and the positions: (C,1,1), unbatched. Over the batch
+ * first, for that adds long rows up. */
 static glow_value channel_mean(struct glow_graph *g, glow_value x)
 {
-    return g->op->batch_mean(g, g->op->reduce(g, GLOW_MEAN, x, 1u << 1 | 1u << 2));
+    return g->op->reduce(g, GLOW_MEAN, g->op->batch_mean(g, x), 1u << 1 | 1u << 2);
 }
 
 /* One stage of an INIT program: b and logs take the values that leave each channel of the

@@ -58,6 +58,12 @@ ALWAYS_INLINE void word_store_row(word *to, const vec x[2], const int n)
     else
         _mm256_storeu_si256((__m256i *)to, (__m256i)_mm512_cvtneps_pbh((__m512)x[0]));
 }
+/* Number v LANES .. of a row that word_store_row wrote. */
+ALWAYS_INLINE vec word_load_row(const word *from, const int v)
+{
+    const __m256i half = _mm256_loadu_si256((const __m256i *)from + v);
+    return (vec)_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16);
+}
 #else
 ALWAYS_INLINE vec word_multiply_add(vec sum, vec_word a, vec_word b)
 {
@@ -79,14 +85,12 @@ ALWAYS_INLINE void word_store_row(word *to, const vec x[2], const int n)
     vec_half *half = (vec_half *)(void *)to;
     for (int v = 0; v < n; v++) half[v] = __builtin_convertvector(word_round(x[v]) >> 16, vec_half);
 }
-#endif
-
-/* Number v LANES .. of a row that word_store_row wrote. */
 ALWAYS_INLINE vec word_load_row(const word *from, const int v)
 {
     const vec_half half = ((const vec_half *)(const void *)from)[v];
     return (vec)(__builtin_convertvector(half, vec_word) << 16);
 }
+#endif
 #endif
 
 /* A number as a product sees it. */
