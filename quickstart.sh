@@ -37,7 +37,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 
-build_packages=(gcc libc6-dev make autoconf automake libtool pkg-config libconfig-dev libjansson-dev
+build_packages=(gcc g++ libc6-dev make autoconf automake libtool pkg-config libconfig-dev libjansson-dev
     libspng-dev libturbojpeg0-dev libzip-dev zlib1g-dev libcairo2-dev)
 check_packages=(check abigail-tools python3 python3-numpy)
 optional_packages=(python3-safetensors)     # newer than Debian 12; the tests have a reader of their own

@@ -25,7 +25,8 @@ KEEP_FREED_BLOCKS = {
 }
 OURS, PEER, STRONG = "glow", "normflows", "normflows, strong"
 STORE, RECOMPUTE = "glow, store", "glow, recompute"
-MEDIANS = ("start_up_seconds", "peak_rss_mb", "gflops", "peak_gflops", "page_faults_per_step")
+MEDIANS = ("start_up_seconds", "start_up_cpu_seconds", "peak_rss_mb", "page_faults_per_step",
+           "gflops", "peak_gflops")
 
 
 def words(choices):

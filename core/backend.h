@@ -27,19 +27,21 @@ enum op {
 
 struct step;
 struct engine;
+struct train_update;
 
 /* What changes from one run of a program to the next. */
 struct run {
     struct engine *engine;
     uint64_t seed, step; /* key of the random numbers */
     int64_t row;         /* number of the batch's first sample in the global batch */
+    const struct train_update *update; /* behind the steps; NULL: none. Only where there is update_begin */
     glow_status status;  /* set by a kernel that failed, with a recorded message */
     /* Not NULL: a FUSED step lowers it to the first of its operations that makes a NaN or Inf. */
     int32_t *nonfinite;
 };
 
 /* The most that a FUSED step holds. */
-enum { FUSED_OPS = 64, FUSED_INPUTS = 24, FUSED_OUTPUTS = 8 };
+enum { FUSED_OPS = 64, FUSED_INPUTS = 48, FUSED_OUTPUTS = 8 };
 
 typedef void (*kernel_fn)(const struct step *, struct run *);
 
@@ -75,6 +77,25 @@ struct optim_args { /* w -= update(g); m, v: moments, NULL where not used */
     double clip_value; /* then clipped to [-clip_value, clip_value]; 0 = off */
     double l2;         /* then l2 * w is added */
     uint64_t t;        /* update number, from 1: bias correction */
+};
+
+/* The second half of a training step, for a device that does it by itself: is the loss finite and
+ * the gradient; then the update and the moving average. The rates come from a table, by the number
+ * of the update, which only the device knows: a rejected step has none. */
+struct train_update {
+    int32_t kind, dtype;
+    int64_t n_decayed, n;          /* elements: those with l2, which come first; all */
+    void *w, *g, *m, *v, *average; /* NULL where not used */
+    double beta1, beta2, eps, momentum, clip_value, clip_norm, l2;
+    const struct tensor *loss;     /* a scalar of the program */
+};
+enum { UPDATE_AHEAD = 1024 }; /* rates in the table, and reports that are kept */
+struct update_rate {
+    double lr, ema;
+};
+struct update_report {
+    double loss, gradient_norm, lr;
+    int64_t accepted; /* 0: parameters and moments are as they were */
 };
 
 /* Memory of a device, to show, in bytes. */
@@ -140,9 +161,15 @@ struct backend {
     glow_status (*copy)(struct engine *, void *to, const void *from, size_t bytes);
     /* Waits for the device. */
     glow_status (*finish)(struct engine *);
-    /* Makes a recording of steps that have run before; their operands and what they point to must
-     * outlive it. */
-    glow_status (*record)(struct engine *, const struct step *, int64_t n, struct recording **);
+    /* Updates go on behind number `done`; rate[i] is that of update done + 1 + i, i < n, n <=
+     * UPDATE_AHEAD. At most n steps may run before the next call. */
+    glow_status (*update_begin)(struct engine *, uint64_t done, const struct update_rate *, int n);
+    /* Waits, and gives the reports of the n steps since update_begin. */
+    glow_status (*update_end)(struct engine *, struct update_report *, int n);
+    /* Makes a recording of steps that have run before, and of the update behind them (or NULL);
+     * their operands and what they point to must outlive it. */
+    glow_status (*record)(struct engine *, const struct step *, int64_t n, const struct train_update *,
+                          struct recording **);
     glow_status (*replay)(struct engine *, struct recording *, struct run *);
     void (*forget)(struct engine *, struct recording *);
     void (*memory)(struct engine *, struct memory_report *);

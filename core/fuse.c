@@ -10,8 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WINDOW = 256 }; /* nodes from the first to the last of a group */
-enum state { WAITING, MEMBER, AHEAD, BEHIND };
+enum {
+    WINDOW = 256,      /* nodes from the first to the last of a group */
+    LEAST_SUMMED = 512 /* elements of a sample: short ones are cut into too many pieces */
+};
+enum state { WAITING, MEMBER, SUMMED, AHEAD, BEHIND }; /* SUMMED: a member that nobody joins */
 
 struct fuser {
     const struct graph *src;
@@ -77,9 +80,17 @@ static bool needs_group(const struct fuser *f, const struct node *n)
     for (uint32_t k = 0; k < n->n_in; k++) {
         if (!n->in[k]) continue;
         enum state s = state_of(f, n->in[k]);
-        if (s == MEMBER || s == BEHIND) return true;
+        if (s == MEMBER || s == SUMMED || s == BEHIND) return true;
     }
     return false;
+}
+
+/* Whether a node adds up what a member makes, sample by sample. */
+static bool sums_member(const struct fuser *f, const struct node *n)
+{
+    if (n->op != OP_SUM || state_of(f, n->in[0]) != MEMBER) return false;
+    const struct glow_type *t = &f->src->values[n->in[0]].type;
+    return t->batched && n->ai[0] == ((int64_t)2 << t->rank) - 2 && type_count(t) >= LEAST_SUMMED;
 }
 
 enum answer { JOINS, DIFFERS, FULL };
@@ -88,11 +99,16 @@ static enum answer try_to_join(const struct fuser *f, struct group *group, uint3
 {
     const struct node *n = &f->src->nodes[node];
     const struct value *v = &f->src->values[n->out0];
+    if (sums_member(f, n)) {
+        if (group->n == FUSED_OPS) return FULL;
+        group->member[group->n++] = node;
+        return JOINS;
+    }
     if (!can_fuse(n)) return DIFFERS;
     if (group->n && !same_shape(v, &f->src->values[f->src->nodes[group->member[0]].out0]))
         return DIFFERS;
     for (uint32_t k = 0; k < n->n_in; k++)
-        if (state_of(f, n->in[k]) == BEHIND) return DIFFERS;
+        if (state_of(f, n->in[k]) == BEHIND || state_of(f, n->in[k]) == SUMMED) return DIFFERS;
     if (group->n == FUSED_OPS) return FULL;
     int known = group->n_inputs;
     for (uint32_t k = 0; k < n->n_in; k++) {
@@ -120,7 +136,7 @@ static uint32_t collect(struct fuser *f, const uint32_t *list, uint32_t n, struc
         enum answer answer = try_to_join(f, group, list[i]);
         if (answer == FULL || is_barrier(node)) break;
         if (answer == JOINS) {
-            f->state[list[i]] = MEMBER;
+            f->state[list[i]] = node->op == OP_SUM ? SUMMED : MEMBER;
             end = i + 1;
         } else
             f->state[list[i]] = needs_group(f, node) ? BEHIND : AHEAD;

@@ -364,7 +364,7 @@ static bool prepare_inputs(struct graph *g, const struct op_call *c, const struc
                            value_id *in)
 {
     bool follow = op_classes[c->op] != CLASS_VIEW && c->op != OP_CAST && c->op != OP_SUM &&
-                  c->op != OP_SLOGDET && c->op != OP_CUSTOM;
+                  c->op != OP_SLOGDET && c->op != OP_CUSTOM && c->op != OP_FUSED;
     int32_t real = physical(g, c, &out[0]);
     for (uint32_t i = 0; i < c->n_in; i++) {
         in[i] = c->in[i];

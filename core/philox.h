@@ -27,7 +27,7 @@ SERIES_INLINE void philox_next_key(struct philox_key *k)
     k->v[0] += 0x9E3779B9u;
     k->v[1] += 0xBB67AE85u;
 }
-static inline struct philox philox(const uint32_t counter[4], const uint32_t key[2])
+SERIES_INLINE struct philox philox(const uint32_t counter[4], const uint32_t key[2])
 {
     struct philox x = { { counter[0], counter[1], counter[2], counter[3] } };
     struct philox_key k = { { key[0], key[1] } };
@@ -35,7 +35,7 @@ static inline struct philox philox(const uint32_t counter[4], const uint32_t key
     return x;
 }
 /* [0,1), 24 bits: the same number in f32 and f64. */
-static inline double philox_uniform(uint32_t v) { return (double)(v >> 8) * (1.0 / 16777216.0); }
+SERIES_INLINE double philox_uniform(uint32_t v) { return (double)(v >> 8) * (1.0 / 16777216.0); }
 /* log((a + 1/2) / 2^32), within 0.9 ulp. */
 SERIES_INLINE double philox_log(uint32_t a)
 {

@@ -56,20 +56,41 @@ static void stretch(struct tensor *t, const struct tensor *out, int own)
     *t = s;
 }
 
+/* The shape that the operands of a fused step broadcast to. */
+static void join_inputs(const struct graph *g, const struct node *n, struct tensor *shape)
+{
+    *shape = (struct tensor){ .rank = 1 };
+    for (uint32_t k = 0; k < n->n_in; k++) {
+        const struct glow_type *t = &g->values[n->in[k]].type;
+        if (t->rank >= shape->rank) shape->rank = t->rank + 1;
+    }
+    for (int i = 0; i < shape->rank; i++) shape->dim[i] = 1;
+    for (uint32_t k = 0; k < n->n_in; k++) {
+        const struct glow_type *t = &g->values[n->in[k]].type;
+        int64_t *dim = shape->dim + shape->rank - t->rank;
+        if (t->batched) shape->dim[0] = g->batch;
+        for (int i = 0; i < t->rank; i++)
+            if (t->dim[i] > dim[i]) dim[i] = t->dim[i];
+    }
+}
+
 void plan_tensors(const struct graph *g, const struct plan *p, const struct node *n,
                   struct tensor *in, struct tensor *out)
 {
     static char dummy;
+    struct tensor shape;
     for (uint32_t k = 0; k < n->n_out; k++) {
         tensor_of(g, &g->values[n->out0 + k], &out[k]);
         if (p->places[n->out0 + k].kind != PLACE_NONE) out[k].data = &dummy;
     }
+    if (n->op == OP_FUSED) join_inputs(g, n, &shape);
     for (uint32_t k = 0; k < n->n_in; k++) {
         in[k] = (struct tensor){ 0 };
         if (!n->in[k]) continue;
         tensor_of(g, &g->values[n->in[k]], &in[k]);
         in[k].data = &dummy;
-        if (op_classes[n->op] == CLASS_ELEM || n->op == OP_FUSED) stretch(&in[k], &out[0], 0);
+        if (op_classes[n->op] == CLASS_ELEM) stretch(&in[k], &out[0], 0);
+        if (n->op == OP_FUSED) stretch(&in[k], &shape, 0);
         if (n->op == OP_MATMUL) stretch(&in[k], &out[0], 2);
         if (n->op == OP_PLACE)
             in[k].dim[0] = out[0].dim[0]; /* an unbatched part has stride 0 there */
@@ -166,6 +187,12 @@ static bool may_replace(const struct graph *g, const struct plan *p, const uint3
     return true;
 }
 
+/* Whether a fused step's output is a sum, which is written while others still read. */
+static bool is_sum(const struct node *n, uint32_t output)
+{
+    return n->op == OP_FUSED && n->ai[1 + 4 * fused_maker(n->ai, output)] == OP_SUM;
+}
+
 /* root[v]: the value whose buffer v shares. An elementwise result may replace an operand that dies.
  */
 static void find_in_place(const struct graph *g, struct plan *p, uint32_t *root)
@@ -175,7 +202,7 @@ static void find_in_place(const struct graph *g, struct plan *p, uint32_t *root)
         if (op_classes[n->op] != CLASS_ELEM && n->op != OP_FUSED) continue;
         for (uint32_t v = n->out0; v < n->out0 + n->n_out; v++) {
             uint32_t k = 0;
-            if (p->places[v].kind != PLACE_ARENA) continue;
+            if (p->places[v].kind != PLACE_ARENA || is_sum(n, v - n->out0)) continue;
             while (k < n->n_in && !may_replace(g, p, root, position, k, &g->values[v])) k++;
             if (k == n->n_in) continue;
             uint32_t r = root[v] = root[g->values[n->in[k]].base];

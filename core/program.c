@@ -342,10 +342,12 @@ glow_status program_run(struct program *p, uint64_t seed, uint64_t step, int64_t
 {
     const struct backend *b = p->model->backend;
     struct engine *engine = p->model->engine;
-    struct run r = { .engine = engine, .seed = seed, .step = step, .row = row };
+    struct run r = {
+        .engine = engine, .seed = seed, .step = step, .row = row, .update = p->update
+    };
     if (p->recording) return b->replay(engine, p->recording, &r);
     TRY(b->run(engine, p->steps, p->n_steps, &r));
-    if (b->record && p->has_run) return b->record(engine, p->steps, p->n_steps, &p->recording);
+    if (b->record && p->has_run) return b->record(engine, p->steps, p->n_steps, p->update, &p->recording);
     p->has_run = true;
     return GLOW_OK;
 }
@@ -479,16 +481,17 @@ const char *program_find_nonfinite(struct program *p, uint64_t seed, uint64_t st
         const struct step *s = &p->steps[i];
         first = FUSED_OPS;
         int n_out = s->op == OP_CHAIN ? 1 : s->n_out; /* hidden buffers have padding */
-        bool clean = true;
+        int bad = 0;
         if (p->model->backend->run(p->model->engine, s, 1, &r) != GLOW_OK) {
             snprintf(text, size, "%s: %s", s->owner, fail_message());
             return text;
         }
-        for (int k = 0; k < n_out; k++) clean = clean && all_finite(p->model, &s->out[k]);
-        if (s->op == OP_FUSED && first < FUSED_OPS) /* an operation within a fused step */
+        while (bad < n_out && all_finite(p->model, &s->out[bad])) bad++;
+        bool fused = s->op == OP_FUSED;
+        if (bad == n_out && !(fused && first < FUSED_OPS)) continue;
+        if (fused && first == FUSED_OPS) first = fused_maker(s->ai, bad); /* a sum */
+        if (fused)
             snprintf(text, size, "%s: %s", s->owners[first], op_names[s->ai[1 + 4 * first]]);
-        else if (clean)
-            continue;
         else
             snprintf(text, size, "%s: %s", s->owner, op_names[s->op]);
         return text;

@@ -56,6 +56,7 @@ struct program {
     double build_seconds;
     struct recording *recording; /* of the steps, after the first run, where the backend has that */
     bool has_run;
+    const struct train_update *update; /* what follows each run on the device; NULL: nothing */
     struct bump memory;
 };
 

@@ -6,7 +6,11 @@
 #include <stdint.h>
 #include <string.h>
 
+#ifdef __CUDACC__
+#define SERIES_INLINE static __host__ __device__ __forceinline__
+#else
 #define SERIES_INLINE static inline __attribute__((always_inline)) /* or loops do not vectorise */
+#endif
 
 SERIES_INLINE double series_number(uint64_t bits)
 {

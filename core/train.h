@@ -18,13 +18,18 @@ struct trainer {
     uint64_t step;             /* steps done, rejected ones too: the number of the next batch */
     uint64_t updates;          /* accepted steps */
     int bad_in_a_row;
+    /* A device judges and updates by itself, and the host asks only now and then. */
+    int64_t report_every; /* steps between reports, counted from step 0; 1 at first */
+    int64_t pending;      /* steps since the last report */
+    struct train_update update;
 };
 
 struct train_report {
-    double loss; /* bits per dimension and penalties, before the update */
-    double gradient_norm, learning_rate, inversion_error; /* NaN where there is none */
-    bool accepted;
-    char culprit[256]; /* of a rejected step */
+    int64_t steps, rejected; /* that it is about. 0 steps: a later report tells */
+    double loss; /* bits per dimension and penalties, before the update; mean of accepted steps */
+    double gradient_norm, learning_rate, inversion_error; /* the last; NaN where there is none */
+    bool accepted;                                        /* all of them */
+    char culprit[256];                                    /* of a rejected step */
 };
 
 /* Builds the training program and allocates gradients and moments. */
@@ -37,6 +42,9 @@ glow_status trainer_initialise(struct trainer *, struct data *);
 /* One step on a batch of x (batch, ...) in the model's real type. An error only when training can't
  * go on: out of memory, or more rejected steps in a row than settings allow. */
 glow_status trainer_step(struct trainer *, const void *x, struct train_report *);
+/* Reports on the steps since the last report, wherever it falls: before a checkpoint, an evaluation
+ * or the end. */
+glow_status trainer_report(struct trainer *, struct train_report *);
 
 struct evaluation {
     double bits; /* bits per dimension, mean over rows */

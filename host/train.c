@@ -232,7 +232,11 @@ static glow_status log_rejected(struct training *t)
     struct runlog_field fields[] = { TEXT("culprit", r->culprit), NUMBER("loss", r->loss),
                                      NUMBER("gradient_norm", r->gradient_norm) };
     progress_clear(&t->progress);
-    note(1, "step %" PRIu64 " rejected: NaN or Inf, first in %s", t->trainer.step, r->culprit);
+    if (r->steps > 1)
+        note(1, "%" PRId64 " of the last %" PRId64 " steps rejected: NaN or Inf, first in %s",
+             r->rejected, r->steps, r->culprit);
+    else
+        note(1, "step %" PRIu64 " rejected: NaN or Inf, first in %s", t->trainer.step, r->culprit);
     return runlog_write(t->log, "rejected", (int64_t)t->trainer.step, FIELDS(fields));
 }
 
@@ -305,11 +309,27 @@ static glow_status now_and_then(struct training *t)
 static void smooth_loss(struct training *t)
 {
     const double weight = 0.05;
-    if (!t->report.accepted) return;
-    t->loss_sum += t->report.loss;
-    t->loss_count++;
+    const int64_t good = t->report.steps - t->report.rejected;
+    if (good <= 0) return;
+    t->loss_sum += t->report.loss * (double)good;
+    t->loss_count += good;
     t->smooth =
         isnan(t->smooth) ? t->report.loss : t->smooth + weight * (t->report.loss - t->smooth);
+}
+
+/* How often the device need be asked: whenever something is to be told or saved. */
+static int64_t report_every(const struct settings *s)
+{
+    const int64_t every[] = { s->checkpoint_every, s->eval_every, s->sample_every };
+    int64_t n = s->log_every;
+    for (size_t i = 0; i < sizeof every / sizeof *every; i++)
+        for (int64_t b = every[i]; b;) { /* the greatest common divisor */
+            int64_t rest = n % b;
+            n = b;
+            b = rest;
+        }
+    while (n > UPDATE_AHEAD) n = n % 2 ? 1 : n / 2;
+    return n;
 }
 
 /* COMMAND_FAILED: training gave up. */
@@ -318,6 +338,7 @@ static int loop(struct training *t)
     const struct settings *s = &t->session.settings;
     const struct data_batch *batch;
     t->smooth = NAN;
+    t->trainer.report_every = report_every(s);
     t->logged_step = (int64_t)t->trainer.step;
     t->logged_seconds = t->seconds;
     progress_start(&t->progress, stderr, (int64_t)t->trainer.step, s->steps, "bits/dim");
@@ -326,11 +347,15 @@ static int loop(struct training *t)
         TRY(data_stream_next(t->stream, &batch));
         if (!batch) return fail(GLOW_EINVAL, "%s: no rows to train on", data_describe(t->data));
         glow_status status = trainer_step(&t->trainer, batch->x, &t->report);
+        bool last = (int64_t)t->trainer.step == s->steps || cancel_requested;
+        if (status == GLOW_OK && t->report.steps == 0 && last)
+            status = trainer_report(&t->trainer, &t->report);
         if (status == GLOW_OK || *t->report.culprit) smooth_loss(t);
         if (*t->report.culprit) TRY(log_rejected(t));
         if (status == GLOW_EINVAL) return COMMAND_FAILED;
         TRY(status);
-        progress_update(&t->progress, (int64_t)t->trainer.step, s->batch, t->smooth);
+        if (t->report.steps > 0)
+            progress_update(&t->progress, (int64_t)t->trainer.step, s->batch, t->smooth);
         if (due(t->trainer.step, s->log_every) || (int64_t)t->trainer.step == s->steps)
             TRY(log_step(t));
         TRY(now_and_then(t));

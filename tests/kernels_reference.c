@@ -99,25 +99,35 @@ static void elementwise(const struct step *s, const struct run *run)
     }
 }
 
-/* Operation by operation, for one element: see ops.def. */
+/* Operation by operation, for one element: see ops.def. Outputs that are sums of a sample have one
+ * element for each. */
 static void fused(const struct step *s, const struct run *run)
 {
-    const struct tensor *out = &s->out[0];
+    const struct tensor *shape = &s->in[0];
     const int64_t n = s->ai[0];
     (void)run;
-    for (int64_t i = 0; i < tensor_count(out); i++) {
+    for (int k = 0; k < s->n_out; k++)
+        if (s->out[k].data) clear(&s->out[k]);
+    for (int64_t i = 0; i < tensor_count(shape); i++) {
         int64_t at[MAX_DIMS] = { 0 };
         double value[FUSED_INPUTS + FUSED_OPS];
-        coordinates(out, i, at);
-        for (int k = 0; k < s->n_in; k++) value[k] = *element(&s->in[k], at, out->rank);
+        coordinates(shape, i, at);
+        for (int k = 0; k < s->n_in; k++) value[k] = *element(&s->in[k], at, shape->rank);
         for (int64_t j = 0; j < n; j++) {
             const int64_t *o = s->ai + 1 + 4 * j;
             double x[3] = { 0, 0, 0 };
             for (int k = 0; k < 3 && o[1 + k] >= 0; k++) x[k] = value[o[1 + k]];
-            value[s->n_in + j] = apply((int)o[0], x[0], x[1], x[2]);
+            value[s->n_in + j] = o[0] == OP_SUM ? x[0] : apply((int)o[0], x[0], x[1], x[2]);
         }
-        for (int k = 0; k < s->n_out; k++)
-            if (s->out[k].data) data(&s->out[k])[i] = value[s->n_in + s->ai[1 + 4 * n + k]];
+        for (int k = 0; k < s->n_out; k++) {
+            int64_t maker = s->ai[1 + 4 * n + k];
+            double y = value[s->n_in + maker];
+            if (!s->out[k].data) continue;
+            if (s->ai[1 + 4 * maker] == OP_SUM)
+                data(&s->out[k])[at[0]] += y;
+            else
+                data(&s->out[k])[i] = y;
+        }
     }
 }
 

@@ -243,26 +243,77 @@ static void make_step(struct case_run *r)
                              .owner = "test" };
 }
 
+/* On a device: all storage goes there, guards too, and comes back behind the kernel. */
+struct shipment {
+    struct engine *engine;
+    const char *host[CASE_OPERANDS + 1];
+    void *device[CASE_OPERANDS + 1];
+    size_t bytes[CASE_OPERANDS + 1];
+    int n;
+};
+
+static void *ship(struct shipment *s, const struct case_run *r, const char *storage, size_t bytes,
+                  const void *at)
+{
+    const struct backend *b = kernels_backend();
+    const size_t total = (bytes + 2 * GUARD + 63) / 64 * 64;
+    void *device;
+    ck_assert_msg(b->alloc(s->engine, total, "test", &device) == GLOW_OK &&
+                      b->upload(s->engine, device, storage, total) == GLOW_OK,
+                  "%s: %s", case_text(r), fail_message());
+    s->host[s->n] = storage;
+    s->device[s->n] = device;
+    s->bytes[s->n++] = total;
+    return (char *)device + ((const char *)at - storage);
+}
+
+static void send_there(struct shipment *s, struct case_run *r, int in_place)
+{
+    const int n = r->n_in + r->n_out;
+    for (int k = 0; k < n; k++) {
+        const struct operand *o = &r->operand[k];
+        if (o->storage && !(k == r->n_in && in_place >= 0))
+            r->tensor[k].data = ship(s, r, o->storage, o->bytes, o->tensor.data);
+    }
+    if (in_place >= 0) r->tensor[r->n_in].data = r->tensor[in_place].data;
+    r->step.scratch = ship(s, r, r->scratch, r->scratch_bytes, r->step.scratch);
+}
+
+static void bring_back(const struct shipment *s, const struct case_run *r)
+{
+    const struct backend *b = kernels_backend();
+    for (int i = 0; i < s->n; i++) {
+        ck_assert_msg(b->download(s->engine, (char *)(uintptr_t)s->host[i], s->device[i],
+                                  s->bytes[i]) == GLOW_OK,
+                      "%s: %s", case_text(r), fail_message());
+        b->release(s->engine, s->device[i]);
+    }
+}
+
 void case_execute(struct case_run *r, struct engine *engine, int in_place)
 {
+    const struct backend *b = kernels_backend();
+    struct shipment shipment = { .engine = engine };
     make_step(r);
     for (int k = r->n_in; k < r->n_in + r->n_out; k++)
         if (r->operand[k].storage)
             memset(r->operand[k].storage + GUARD, EMPTY_BYTE, r->operand[k].bytes);
     if (in_place >= 0) r->tensor[r->n_in].data = r->tensor[in_place].data;
-    r->step.run = backend_cpu.kernel(r->of->op, r->tensor[0].dtype);
+    r->step.run = b->kernel(r->of->op, r->tensor[0].dtype);
     ck_assert_msg(r->step.run != NULL, "%s: no kernel", case_text(r));
     free(r->scratch);
-    r->scratch_bytes = backend_cpu.scratch(engine, &r->step);
+    r->scratch_bytes = b->scratch(engine, &r->step);
     r->step.scratch = guarded(&r->scratch, r->scratch_bytes);
-    ck_assert_msg(backend_cpu.run(engine, &r->step, 1, &r->run) == GLOW_OK, "%s: %s", case_text(r),
+    if (b->upload) send_there(&shipment, r, in_place);
+    ck_assert_msg(b->run(engine, &r->step, 1, &r->run) == GLOW_OK, "%s: %s", case_text(r),
                   fail_message());
+    if (b->upload) bring_back(&shipment, r);
     check_guards(r, r->scratch, r->scratch_bytes, "scratch");
     for (int k = r->n_in; k < r->n_in + r->n_out; k++)
         if (r->operand[k].storage)
             check_guards(r, r->operand[k].storage, r->operand[k].bytes, "output");
     if (in_place >= 0) /* the result where the comparison looks for it */
-        memcpy(r->operand[r->n_in].tensor.data, r->tensor[in_place].data,
+        memcpy(r->operand[r->n_in].tensor.data, r->operand[in_place].tensor.data,
                r->operand[r->n_in].bytes);
 }
 
@@ -325,11 +376,18 @@ void case_free(struct case_run *r)
 
 /* ---------------------------------------------------------------- engines */
 
+const struct backend *kernels_backend(void)
+{
+    static const struct backend *backend;
+    if (!backend) ck_assert_msg(backend_default(&backend) == GLOW_OK, "%s", fail_message());
+    return backend;
+}
+
 struct engine *open_engine(const char *set, int threads)
 {
     struct engine *engine = NULL;
     setenv("GLOW_CPU", set, 1);
-    ck_assert_msg(backend_cpu.open(&engine, threads) == GLOW_OK, "%s", fail_message());
+    ck_assert_msg(kernels_backend()->open(&engine, threads) == GLOW_OK, "%s", fail_message());
     return engine;
 }
 
@@ -338,6 +396,11 @@ const char *const *instruction_sets(void)
     static const char *const all[] = { "base", "avx2", "avx512", "avx512bf16" };
     static const char *there[5];
     int n = 0;
+    if (kernels_backend() != &backend_cpu) {
+        there[0] = kernels_backend()->name;
+        there[1] = NULL;
+        return there;
+    }
     for (int i = 0; i < 4; i++) {
         struct engine *engine = NULL;
         setenv("GLOW_CPU", all[i], 1);

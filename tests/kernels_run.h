@@ -49,8 +49,10 @@ void case_free(struct case_run *);
 /* "add f32 2x3, 1x3 -> 2x3", for messages. */
 const char *case_text(const struct case_run *);
 
-/* Names of the instruction sets of this machine, NULL-terminated. */
+/* The backend under test: the CPU's, or the one that GLOW_BACKEND names. */
+const struct backend *kernels_backend(void);
+/* Names of the instruction sets of this machine, NULL-terminated; of another backend, its name. */
 const char *const *instruction_sets(void);
-/* An engine of backend_cpu with that set. */
+/* An engine of that backend with that set. */
 struct engine *open_engine(const char *set, int threads);
 #endif

@@ -154,7 +154,7 @@ int64_t rig_count(const struct program *p, const char *output)
 
 void rig_train(struct rig_training *t, const char *members, const char *sections)
 {
-    rig_train_on(&backend_cpu, t, members, sections);
+    rig_train_on(NULL, t, members, sections);
 }
 
 void rig_train_on(const struct backend *backend, struct rig_training *t, const char *members,

@@ -18,6 +18,7 @@ enum { WIDTH = 4, BATCH = 8 };
 /* The state of one parameter, element by element. */
 struct naive {
     double *w, *m, *v;
+    double *gradient, *weight; /* of the engine */
 };
 
 static void apply(const struct settings *s, struct naive *p, double g, double norm, int decays,
@@ -85,9 +86,11 @@ static void check_optimizer(const char *train)
     ck_assert_ptr_nonnull(p);
     for (int i = 0; i < m->n_params; i++) {
         size_t n = (size_t)m->params[i].count;
-        p[i].w = calloc(4 * n, sizeof *p[i].w);
+        p[i].w = calloc(5 * n, sizeof *p[i].w);
         p[i].m = p[i].w + n;
         p[i].v = p[i].m + n;
+        p[i].gradient = p[i].v + n;
+        p[i].weight = p[i].gradient + n;
         model_get(m, m->weights, i, p[i].w);
     }
     for (int step = 1; step <= 5; step++) {
@@ -96,17 +99,18 @@ static void check_optimizer(const char *train)
         step_rows(&t, (uint64_t)step, &r);
         for (int i = 0; i < m->n_params; i++) {
             const struct param *q = &m->params[i];
-            const double *g = m->gradients;
+            const double *g = p[i].gradient;
+            model_get(m, m->gradients, i, p[i].gradient);
+            model_get(m, m->weights, i, p[i].weight);
             for (int64_t k = 0; k < q->count && !(q->flags & GLOW_PARAM_FROZEN); k++)
-                squares += g[param_position(q, k)] * g[param_position(q, k)];
+                squares += g[k] * g[k];
         }
         ck_assert_double_eq_tol(r.gradient_norm, sqrt(squares), 1e-12);
         for (int i = 0; i < m->n_params; i++) {
             const struct param *q = &m->params[i];
-            const double *gradients = m->gradients, *weights = m->weights;
             int decays = !strcmp(q->group, "weight") && !(q->flags & GLOW_PARAM_NO_L2);
             for (int64_t k = 0; k < q->count; k++) {
-                const double g = gradients[param_position(q, k)], w = weights[param_position(q, k)];
+                const double g = p[i].gradient[k], w = p[i].weight[k];
                 if (!(q->flags & GLOW_PARAM_FROZEN))
                     apply(&t.settings, &p[i], g, sqrt(squares), decays, step, k);
                 if (!(fabs(w - p[i].w[k]) <= 1e-12 * (1 + fabs(w))))

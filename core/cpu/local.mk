@@ -25,12 +25,15 @@
 	%D%/isa/custom.c \
 	%D%/isa/elementwise.c \
 	%D%/isa/fused.c \
+	%D%/isa/fused.h \
+	%D%/isa/fused_code.c \
 	%D%/isa/layout.c \
 	%D%/isa/linalg.c \
 	%D%/isa/matmul.c \
 	%D%/isa/optim.c \
 	%D%/isa/random.c \
 	%D%/isa/reduce.c \
+	%D%/isa/reduce.h \
 	%D%/isa/tile.h
 # Not -ffast-math: NaN and Inf keep their meaning, and results do not depend on the compiler's mood.
 # -ftree-vectorize stands apart from -O3 because a -O2 in CFLAGS comes behind and would undo it.

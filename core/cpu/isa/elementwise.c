@@ -3,6 +3,7 @@
  * Each is one expression in x, y and z, its operands. It is compiled once for each operand that may
  * be the one in registers; the compiler turns the loop over a tile's elements into eight vector
  * operations. */
+#include <string.h>
 #include "tile.h"
 #include "real_math.h"
 
@@ -129,6 +130,22 @@ void NAME(tile_end)(TILE_ARGUMENTS)
 {
     (void)at, (void)frame;
     (void)t0, (void)t1, (void)t2, (void)t3, (void)t4, (void)t5, (void)t6, (void)t7;
+}
+
+void NAME(tile_sum)(TILE_ARGUMENTS)
+{
+    struct tile_sum *sum = (struct tile_sum *)(void *)frame[at->a];
+    double lane[ROW_LANES];
+    TILE_TAKE
+    if (sum->n == TILE) {
+        memcpy(lane, sum->lane, sizeof lane);
+        for (int i = 0; i < TILE; i += ROW_LANES)
+            for (int k = 0; k < ROW_LANES; k++) lane[k] += (double)t.element[i + k];
+        memcpy(sum->lane, lane, sizeof lane);
+    } else {
+        for (int64_t i = 0; i < sum->n; i++) sum->lane[i % ROW_LANES] += (double)t.element[i];
+    }
+    pass(at, frame, t0, t1, t2, t3, t4, t5, t6, t7);
 }
 
 void NAME(tile_watch)(TILE_ARGUMENTS)

@@ -1,156 +1,16 @@
 /* fused.c - runs elementwise operations, alone or chained, over tensors.
  *
- * The elements of the result are walked through in order, tile by tile. An operand is read where it
- * lies when a whole tile of it is in one piece; broadcast and strided operands are laid out in a
- * tile of their own first. Results that only later operations of the chain want stay in registers,
- * or in tiles on the stack, in the first-level cache. A result may lie in the memory of an operand
- * that no later operation reads: every tile is read before it is written. */
+ * The elements are walked through in order, tile by tile. An operand is read where it lies as long
+ * as a tile of it is in one piece; broadcast and strided operands are laid out in a tile of their
+ * own first. A result may lie in the memory of an operand that no later operation reads: every tile
+ * is read before it is written.
+ *
+ * Sums over samples are added up on the way, in the order of reduce.c and to the same bits: a
+ * sample is cut into the same parts, and a tile begins where a part does. */
 #include <string.h>
-#include "tile.h"
-#include "../walk.h"
+#include "fused.h"
 
-enum {
-    TILES = FUSED_INPUTS + FUSED_OUTPUTS + FUSED_OPS + 1, /* of a frame: those, and the watch */
-    CODE = 4 * FUSED_OPS + 1,
-    TASK = 1 << 17, /* work of a task, in elements times weight */
-    BASE_WEIGHT = 3 /* of reading and writing memory */
-};
-
-struct chain {
-    const struct step *step;
-    struct walk walk[FUSED_INPUTS];
-    struct instruction code[CODE];
-    int n_code, n_tiles, weight;
-    char uniform[FUSED_INPUTS]; /* one number for each tile, wherever the tile is */
-    char wanted[FUSED_INPUTS];  /* some instruction wants a whole tile of it */
-    int64_t elements, task;
-    int32_t *watch;
-};
-
-/* ---------------------------------------------------------------- from operations to code */
-
-struct operation {
-    int op, n_in;
-    int64_t in[3]; /* < n_in of the step: an input; else the result of an operation */
-};
-
-struct builder {
-    struct chain *chain;
-    struct operation operations[FUSED_OPS];
-    int n_operations;
-    int tile[FUSED_OPS];   /* where a result lies in the frame, -1: in registers only */
-    int last[FUSED_OPS];   /* the last operation that reads it */
-    char taken[FUSED_OPS]; /* tiles of the frame behind inputs and outputs */
-};
-
-static void emit(struct chain *c, tile_fn run, int a, int b, int step)
-{
-    c->code[c->n_code++] = (struct instruction){ run, (uint16_t)a, (uint16_t)b, step };
-}
-
-static void read_operations(struct builder *b, const struct step *step)
-{
-    if (step->op != OP_FUSED) {
-        b->n_operations = 1;
-        b->operations[0] = (struct operation){ step->op, step->n_in, { 0, 1, 2 } };
-        return;
-    }
-    b->n_operations = (int)step->ai[0];
-    for (int i = 0; i < b->n_operations; i++) {
-        const int64_t *ai = step->ai + 1 + 4 * i;
-        struct operation *o = &b->operations[i];
-        *o = (struct operation){ (int)ai[0], 0, { ai[1], ai[2], ai[3] } };
-        while (o->n_in < 3 && o->in[o->n_in] >= 0) o->n_in++;
-    }
-}
-
-/* The number of the operation that makes an output. */
-static int made_by(const struct builder *b, const struct step *step, int output)
-{
-    return step->op == OP_FUSED ? (int)step->ai[1 + 4 * b->n_operations + output] : 0;
-}
-
-/* A result needs a tile unless the next operation alone reads it, and once. Outputs are tiles in
- * memory. */
-static void find_tiles(struct builder *b)
-{
-    const struct step *step = b->chain->step;
-    int reads[FUSED_OPS] = { 0 };
-    for (int i = 0; i < b->n_operations; i++) {
-        b->tile[i] = b->last[i] = -1;
-        for (int k = 0; k < b->operations[i].n_in; k++) {
-            int64_t made = b->operations[i].in[k] - step->n_in;
-            if (made < 0) continue;
-            reads[made]++;
-            b->last[made] = i;
-        }
-    }
-    for (int k = 0; k < step->n_out; k++)
-        if (step->out[k].data) b->tile[made_by(b, step, k)] = step->n_in + k;
-    for (int i = 0; i < b->n_operations; i++)
-        if (b->tile[i] < 0 && (reads[i] > 1 || b->last[i] > i + 1)) b->tile[i] = TILES;
-}
-
-/* Gives result i a free tile; those that operation i was the last to read are free from now on. */
-static void place(struct builder *b, int i)
-{
-    const int first = b->chain->step->n_in + b->chain->step->n_out;
-    for (int k = 0; k < i; k++)
-        if (b->tile[k] >= first && b->last[k] == i) b->taken[b->tile[k] - first] = 0;
-    if (b->tile[i] != TILES) return;
-    int free = 0;
-    while (b->taken[free]) free++;
-    b->taken[free] = 1;
-    b->tile[i] = first + free;
-    if (first + free >= b->chain->n_tiles) b->chain->n_tiles = first + free + 1;
-}
-
-static int tile_of(struct builder *b, int64_t operand)
-{
-    const int n_in = b->chain->step->n_in;
-    if (operand >= n_in) return b->tile[operand - n_in];
-    b->chain->wanted[operand] = 1;
-    return (int)operand;
-}
-
-/* Operation i, with the result of the one before in registers if it is an operand. */
-static void emit_operation(struct builder *b, int i)
-{
-    struct chain *c = b->chain;
-    const struct operation *o = &b->operations[i];
-    const struct tile_operation *t = &NAME(tile_operations)[o->op];
-    int other[3] = { 0, 0, 0 }, n = 0, held = 0;
-    while (held < o->n_in && (i == 0 || o->in[held] != c->step->n_in + i - 1)) held++;
-    if (held == o->n_in) {
-        held = 0;
-        emit(c, NAME(tile_load), tile_of(b, o->in[0]), 0, i);
-    }
-    const int64_t beside = o->in[held == 0];
-    const int one = o->n_in == 2 && beside < c->step->n_in && c->uniform[beside];
-    if (one) other[0] = (int)beside;
-    for (int k = 0; k < o->n_in && !one; k++)
-        if (k != held) other[n++] = tile_of(b, o->in[k]);
-    emit(c, one ? t->with_one[held] : t->with[held], other[0], other[1], i);
-    c->weight += t->weight;
-    if (c->watch) emit(c, NAME(tile_watch), TILES - 1, 0, i);
-    place(b, i);
-    if (b->tile[i] >= 0) emit(c, NAME(tile_store), b->tile[i], 0, i);
-}
-
-static void build(struct chain *c)
-{
-    struct builder b;
-    b.chain = c;
-    memset(b.taken, 0, sizeof b.taken);
-    memset(c->wanted, 0, sizeof c->wanted);
-    c->n_code = 0;
-    c->n_tiles = c->step->n_in + c->step->n_out;
-    c->weight = BASE_WEIGHT;
-    read_operations(&b, c->step);
-    find_tiles(&b);
-    for (int i = 0; i < b.n_operations; i++) emit_operation(&b, i);
-    emit(c, NAME(tile_end), 0, 0, 0);
-}
+enum { TASK = 1 << 17 }; /* work of a task, in elements times weight */
 
 /* ---------------------------------------------------------------- operands, tile by tile */
 
@@ -163,12 +23,12 @@ struct source {
     int64_t index[MAX_DIMS + 1];
 };
 
-/* Operand k, at element e of the result. */
-static void seek(struct source *s, const struct chain *c, int k, int64_t e)
+/* Operand k, at an element of the chain's shape. */
+static void seek(struct source *s, const struct chain *c, int k, int64_t element)
 {
     const struct walk *w = &c->walk[k];
     const int last = w->rank - 1;
-    int64_t row = e / w->dim[last], column = e % w->dim[last];
+    int64_t row = element / w->dim[last], column = element % w->dim[last];
     s->walk = w;
     s->point = c->uniform[k] && !c->wanted[k];
     s->next = c->step->in[k].data;
@@ -213,24 +73,22 @@ static void lay_out(real *to, const real *from, int64_t n, int64_t stride)
         for (int64_t i = 0; i < n; i++) to[i] = from[i * stride];
 }
 
-/* The operand's next n elements: where they lie, or laid out in `tile`, whose end, if n is less
- * than a tile, repeats the last one. */
+/* A number that holds for some tiles: where it lies, or a tile full of it. */
+static const real *fill(struct source *s, real *tile)
+{
+    if (s->point) return s->next;
+    if (s->filled != s->next) lay_out(tile, s->next, TILE, 0);
+    s->filled = s->next;
+    return tile;
+}
+
+/* The next n elements, laid out; the rest of the tile repeats the last of them. */
 static const real *take(struct source *s, int64_t n, real *tile)
 {
-    const real *from = s->next;
-    if (s->point) {
-        skip(s, n);
-        return from;
-    }
     if (s->left >= n && s->stride == 0) {
+        const real *full = fill(s, tile);
         skip(s, n);
-        if (s->filled != from) lay_out(tile, from, TILE, 0);
-        s->filled = from;
-        return tile;
-    }
-    if (s->left >= TILE && n == TILE && s->stride == 1) {
-        skip(s, n);
-        return from;
+        return full;
     }
     for (int64_t i = 0, m; i < n; i += m) {
         m = min_int(n - i, s->left);
@@ -244,35 +102,200 @@ static const real *take(struct source *s, int64_t n, real *tile)
 
 /* ---------------------------------------------------------------- running */
 
-/* Elements first .. end-1 of the result. */
-static void run_range(const struct chain *c, int64_t first, int64_t end)
-{
-    _Alignas(64) real tile[TILES][TILE];
-    real *frame[TILES];
+struct task {
+    const struct chain *chain;
+    real *frame[FRAME_TILES];
     struct source source[FUSED_INPUTS];
-    const struct step *step = c->step;
-    const int n_in = step->n_in, n_kept = n_in + step->n_out;
+    struct tile_sum sum[FUSED_OUTPUTS];
+    _Alignas(64) real tile[FRAME_TILES][TILE];
+};
+
+static void run_tile(const struct task *t)
+{
+    const struct instruction *code = t->chain->code;
     const vec none = { 0 };
-    for (int k = 0; k < n_in; k++) seek(&source[k], c, k, first);
-    for (int k = n_kept; k < c->n_tiles; k++) frame[k] = tile[k];
-    frame[TILES - 1] = (real *)(void *)c->watch;
-    for (int64_t e = first, n; e < end; e += n) {
-        n = min_int(TILE, end - e);
-        for (int k = 0; k < n_in; k++) frame[k] = (real *)(uintptr_t)take(&source[k], n, tile[k]);
-        for (int k = n_in; k < n_kept; k++)
-            frame[k] = n == TILE ? (real *)step->out[k - n_in].data + e : tile[k];
-        c->code[0].run(c->code, frame, none, none, none, none, none, none, none, none);
-        for (int k = n_in; k < n_kept && n < TILE; k++)
-            if (step->out[k - n_in].data)
-                memcpy((real *)step->out[k - n_in].data + e, tile[k], (size_t)n * sizeof(real));
+    code->run(code, t->frame, none, none, none, none, none, none, none, none);
+}
+
+/* Where output k is written from an element on. */
+static real *output(const struct task *t, int k, int64_t element)
+{
+    const struct chain *c = t->chain;
+    if (c->is_sum[k]) return (real *)(void *)&t->sum[k];
+    return c->step->out[k].data ? (real *)c->step->out[k].data + element : NULL;
+}
+
+/* The n tiles from an element on, each operand of which is a number or lies in one piece. */
+static void run_straight(struct task *t, int64_t element, int64_t n)
+{
+    const struct chain *c = t->chain;
+    int moving[FUSED_INPUTS + FUSED_OUTPUTS], n_moving = 0;
+    for (int k = 0; k < c->n_in; k++) {
+        struct source *s = &t->source[k];
+        const real *from = s->stride ? s->next : fill(s, t->tile[k]);
+        t->frame[k] = (real *)(uintptr_t)from;
+        if (s->stride) moving[n_moving++] = k;
+        skip(s, n * TILE);
+    }
+    for (int k = 0; k < c->n_kept - c->n_in; k++) {
+        t->frame[c->n_in + k] = output(t, k, element);
+        if (!c->is_sum[k] && t->frame[c->n_in + k]) moving[n_moving++] = c->n_in + k;
+        t->sum[k].n = TILE;
+    }
+    for (; n > 0; n--) {
+        run_tile(t);
+        for (int i = 0; i < n_moving; i++) t->frame[moving[i]] += TILE;
     }
 }
 
-static void run_task(void *arg, int64_t task, int worker)
+/* One tile of n <= TILE elements, whatever its operands are like. */
+static void run_laid_out(struct task *t, int64_t element, int64_t n)
+{
+    const struct chain *c = t->chain;
+    for (int k = 0; k < c->n_in; k++)
+        t->frame[k] = (real *)(uintptr_t)take(&t->source[k], n, t->tile[k]);
+    for (int k = 0; k < c->n_kept - c->n_in; k++) {
+        t->frame[c->n_in + k] = c->is_sum[k] ? output(t, k, element) : t->tile[c->n_in + k];
+        t->sum[k].n = n;
+    }
+    run_tile(t);
+    for (int k = 0; k < c->n_kept - c->n_in; k++)
+        if (!c->is_sum[k] && c->step->out[k].data)
+            memcpy(output(t, k, element), t->tile[c->n_in + k], (size_t)n * sizeof(real));
+}
+
+static void run_range(struct task *t, int64_t first, int64_t end)
+{
+    const struct chain *c = t->chain;
+    while (first < end) {
+        int64_t n = end - first;
+        for (int k = 0; k < c->n_in; k++) {
+            const struct source *s = &t->source[k];
+            n = min_int(n, s->stride == 0 || s->stride == 1 ? s->left : 0);
+        }
+        if (n >= TILE) {
+            n = n / TILE * TILE;
+            run_straight(t, first, n / TILE);
+        } else {
+            n = min_int(TILE, end - first);
+            run_laid_out(t, first, n);
+        }
+        first += n;
+    }
+}
+
+/* The part'th part of a sample, and its sums. */
+static void run_part(struct task *t, int64_t sample, int64_t part)
+{
+    const struct chain *c = t->chain;
+    int64_t first = c->unit * part / c->parts, end = c->unit * (part + 1) / c->parts;
+    for (int k = 0; k < c->step->n_out; k++) memset(&t->sum[k], 0, sizeof t->sum[k]);
+    run_range(t, sample * c->unit + first, sample * c->unit + end);
+    double *partial = c->step->scratch;
+    for (int k = 0, n = 0; k < c->step->n_out; k++) {
+        if (!c->is_sum[k]) continue;
+        double sum = NAME(reduce_lanes)(t->sum[k].lane);
+        if (c->parts > 1)
+            partial[(part * c->n_sums + n) * c->samples + sample] = sum;
+        else if (c->step->out[k].data)
+            NAME(reduce_store)(&c->step->out[k], sample, sum);
+        n++;
+    }
+}
+
+static void start(struct task *t, const struct chain *c, int64_t element)
+{
+    t->chain = c;
+    for (int k = 0; k < c->n_in; k++) seek(&t->source[k], c, k, element);
+    for (int k = c->n_kept; k < c->n_tiles; k++) t->frame[k] = t->tile[k];
+    t->frame[FRAME_WATCH] = (real *)(void *)c->watch;
+}
+
+static void run_task(void *arg, int64_t number, int worker)
 {
     const struct chain *c = arg;
+    struct task t;
+    int64_t first = number * c->per_task;
     (void)worker;
-    run_range(c, task * c->task, min_int((task + 1) * c->task, c->elements));
+    if (!c->n_sums) {
+        start(&t, c, first);
+        run_range(&t, first, min_int(first + c->per_task, c->elements));
+        return;
+    }
+    const int64_t end = min_int(first + c->per_task, c->samples * c->parts);
+    start(&t, c, first / c->parts * c->unit + c->unit * (first % c->parts) / c->parts);
+    for (; first < end; first++) run_part(&t, first / c->parts, first % c->parts);
+}
+
+/* ---------------------------------------------------------------- steps */
+
+/* The shape that all operands of a fused step broadcast to. Sums do not have it. */
+static void join_inputs(const struct step *step, struct tensor *shape)
+{
+    *shape = step->in[0];
+    for (int k = 1; k < step->n_in; k++)
+        if (step->in[k].rank > shape->rank) *shape = step->in[k];
+    for (int k = 0; k < step->n_in; k++)
+        for (int i = 0; i < step->in[k].rank; i++) {
+            int own = i == 0 ? 0 : i + shape->rank - step->in[k].rank;
+            shape->dim[own] = max_int(shape->dim[own], step->in[k].dim[i]);
+        }
+}
+
+static void find_shape(struct chain *c)
+{
+    struct tensor *shape = &c->shape;
+    int64_t stride = 1;
+    if (c->step->op == OP_FUSED)
+        join_inputs(c->step, shape);
+    else
+        *shape = c->step->out[0];
+    for (int i = shape->rank - 1; i >= 0; stride *= shape->dim[i], i--) shape->stride[i] = stride;
+    c->elements = stride;
+    c->samples = shape->dim[0];
+    c->unit = c->elements / c->samples;
+}
+
+static void find_sums(struct chain *c)
+{
+    const struct step *step = c->step;
+    c->n_sums = 0;
+    for (int k = 0; k < step->n_out; k++) {
+        c->is_sum[k] = 0;
+        if (step->op != OP_FUSED) continue;
+        int64_t maker = step->ai[1 + 4 * step->ai[0] + k];
+        c->n_sums += c->is_sum[k] = step->ai[1 + 4 * maker] == OP_SUM;
+    }
+    c->parts = c->n_sums ? NAME(reduce_row_parts)(c->samples, c->unit) : 1;
+}
+
+static void find_walks(struct chain *c)
+{
+    for (int k = 0; k < c->n_in; k++) {
+        const struct tensor *t[2] = { &c->shape, &c->step->in[k] };
+        struct walk *w = &c->walk[k];
+        walk_make(w, t, 2);
+        const int64_t run = w->dim[w->rank - 1];
+        /* tiles begin at multiples of their size, but for those of parts of samples */
+        c->uniform[k] =
+            w->stride[1][w->rank - 1] == 0 && (w->rows == 1 || (run % TILE == 0 && c->parts == 1));
+    }
+}
+
+/* Adds the parts of the sums up, in order. */
+static void add_parts(const struct chain *c)
+{
+    const double *partial = c->step->scratch;
+    for (int k = 0, n = 0; k < c->step->n_out && c->parts > 1; k++) {
+        if (!c->is_sum[k]) continue;
+        for (int64_t sample = 0; sample < c->samples && c->step->out[k].data; sample++) {
+            double sum = partial[n * c->samples + sample];
+            for (int64_t part = 1; part < c->parts; part++)
+                sum += partial[(part * c->n_sums + n) * c->samples + sample];
+            NAME(reduce_store)(&c->step->out[k], sample, sum);
+        }
+        n++;
+    }
 }
 
 static void run_chain(const struct step *step, struct run *run)
@@ -280,20 +303,34 @@ static void run_chain(const struct step *step, struct run *run)
     struct chain c; /* large: only what is used gets a value */
     c.step = step;
     c.watch = step->op == OP_FUSED ? run->nonfinite : NULL;
-    for (int k = 0; k < step->n_in; k++) {
-        const struct tensor *t[2] = { &step->out[0], &step->in[k] };
-        struct walk *w = &c.walk[k];
-        walk_make(w, t, 2);
-        c.uniform[k] =
-            w->stride[1][w->rank - 1] == 0 && (w->rows == 1 || w->dim[w->rank - 1] % TILE == 0);
+    c.n_in = step->n_in;
+    c.n_kept = step->n_in + step->n_out;
+    find_shape(&c);
+    find_sums(&c);
+    find_walks(&c);
+    NAME(fused_code)(&c);
+    int64_t n = c.elements, size = TILE;
+    if (c.n_sums) {
+        n = c.samples * c.parts;
+        size = divide_up(c.unit, c.parts);
     }
-    build(&c);
-    c.elements = tensor_count(&step->out[0]);
-    c.task = divide_up(TASK / c.weight, TILE) * TILE;
-    pool_run(engine_pool(run->engine), divide_up(c.elements, c.task), run_task, &c);
+    c.per_task =
+        c.n_sums ? max_int(1, TASK / c.weight / size) : divide_up(TASK / c.weight, TILE) * TILE;
+    pool_run(engine_pool(run->engine), divide_up(n, c.per_task), run_task, &c);
+    add_parts(&c);
 }
 
 void NAME(kernel_FUSED)(const struct step *step, struct run *run) { run_chain(step, run); }
+
+size_t NAME(scratch_FUSED)(const struct step *step, int threads)
+{
+    struct chain c;
+    (void)threads;
+    c.step = step;
+    find_shape(&c);
+    find_sums(&c);
+    return c.parts > 1 ? (size_t)(c.parts * c.n_sums * c.samples) * sizeof(double) : 0;
+}
 
 #define ALONE(op)                                                                                  \
     void NAME(kernel_##op)(const struct step *step, struct run *run) { run_chain(step, run); }

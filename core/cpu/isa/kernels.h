@@ -27,7 +27,7 @@ struct kernel_table {
 
 /* clang-format off */
 #define SCRATCH_OPS(X)                                                                             \
-    X(SUM) X(REDUCE_MAX) X(REDUCE_MIN)                  /* reduce */                               \
+    X(SUM) X(REDUCE_MAX) X(REDUCE_MIN) X(FUSED)         /* reduce, fused */                        \
     X(LU) X(LU_VJP) X(SLOGDET) X(INVERSE) X(CUSTOM)     /* linalg, custom */                       \
     X(MATC) X(MATC_DW) X(MATMUL)                        /* matmul */                               \
     CONVOLUTION_OPS(X)

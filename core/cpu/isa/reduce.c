@@ -6,7 +6,7 @@
  * kept, rows fold into a block of accumulators. */
 #include <stdlib.h>
 #include <string.h>
-#include "kernels.h"
+#include "reduce.h"
 #include "real_math.h"
 #include "../walk.h"
 
@@ -30,7 +30,6 @@ ALWAYS_INLINE sum_vec load_sum(const real *p)
 
 /* Rows fold into this many accumulators side by side; which element goes where, its place in the
  * row decides. In the end halves are folded upon each other. */
-enum { ROW_LANES = 4 * SUM_LANES };
 #define FOLD_LANES(name, choose)                                                                   \
     static double name(double *lane)                                                               \
     {                                                                                              \
@@ -85,6 +84,7 @@ static double add(double a, double b) { return a + b; }
 static double larger_of(double a, double b) { return larger(a, b); }
 static double smaller_of(double a, double b) { return smaller(a, b); }
 FOLD_LANES(sum_lanes, add)
+double NAME(reduce_lanes)(double *lane) { return sum_lanes(lane); }
 FOLD_LANES(larger_lanes, larger)
 FOLD_LANES(smaller_lanes, smaller)
 
@@ -161,6 +161,18 @@ static void sort_axes(struct reduction *r, const struct step *step)
     }
 }
 
+int64_t NAME(reduce_parts)(int64_t outputs, int64_t reduced, int64_t longest)
+{
+    /* Enough parts for a task each, but fewer when the outputs make tasks by themselves. */
+    int64_t parts = min_int(outputs * reduced / TASK, MAX_PARTS / min_int(outputs, MAX_PARTS));
+    return max_int(1, min_int(parts, longest));
+}
+
+int64_t NAME(reduce_row_parts)(int64_t outputs, int64_t row)
+{
+    return NAME(reduce_parts)(outputs, row, row / BLOCK);
+}
+
 static void cut(struct reduction *r, const struct step *step)
 {
     sort_axes(r, step);
@@ -172,9 +184,7 @@ static void cut(struct reduction *r, const struct step *step)
         r->split = -1;
         longest = r->row / BLOCK;
     }
-    /* Enough parts for a task each, but fewer when the outputs make tasks by themselves. */
-    r->parts = min_int(outputs * reduced / TASK, MAX_PARTS / min_int(outputs, MAX_PARTS));
-    r->parts = max_int(1, min_int(r->parts, longest));
+    r->parts = NAME(reduce_parts)(outputs, reduced, longest);
     r->blocks = divide_up(r->width, BLOCK);
     r->units = r->kept.count * r->blocks * r->parts;
     r->units_per_task = max_int(1, TASK * r->units / max_int(1, outputs * reduced));
@@ -189,7 +199,7 @@ static size_t scratch(const struct step *step)
 
 /* ---------------------------------------------------------------- reductions */
 
-static void store(const struct tensor *out, int64_t at, double x)
+void NAME(reduce_store)(const struct tensor *out, int64_t at, double x)
 {
     if (out->dtype == DT_F64)
         ((double *)out->data)[at] = x;
@@ -240,7 +250,7 @@ static void reduce_unit(const struct reduction *r, int64_t part, int64_t kept, i
     if (r->parts > 1)
         memcpy(r->partial + part * r->kept.count * r->width + at, sum, (size_t)n * sizeof *sum);
     else
-        for (int64_t i = 0; i < n; i++) store(r->out, at + i, sum[i]);
+        for (int64_t i = 0; i < n; i++) NAME(reduce_store)(r->out, at + i, sum[i]);
 }
 
 static void reduce_units(void *arg, int64_t task, int worker)
@@ -265,7 +275,7 @@ static void reduce(const struct step *step, struct run *run, const struct fold *
     for (int64_t i = 0; i < outputs; i++) {
         double sum = r.partial[i];
         for (int64_t k = 1; k < r.parts; k++) sum = fold->combine(sum, r.partial[k * outputs + i]);
-        store(r.out, i, sum);
+        NAME(reduce_store)(r.out, i, sum);
     }
 }
 

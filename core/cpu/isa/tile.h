@@ -12,7 +12,7 @@
  */
 #ifndef CORE_CPU_ISA_TILE_H
 #define CORE_CPU_ISA_TILE_H
-#include "kernels.h"
+#include "reduce.h"
 
 enum { TILE = 8 * LANES };
 
@@ -37,10 +37,18 @@ struct tile_operation {
 };
 extern const struct tile_operation NAME(tile_operations)[OP_COUNT];
 
+/* Where a tile's elements are added up: element i of a sum goes to lane i % ROW_LANES. */
+struct tile_sum {
+    double lane[ROW_LANES];
+    int64_t n; /* elements of this tile, from the first on */
+};
+
 /* The tile in registers <- frame[a]; frame[a] <- the tile; the end of a chain. */
 void NAME(tile_load)(TILE_ARGUMENTS);
 void NAME(tile_store)(TILE_ARGUMENTS);
 void NAME(tile_end)(TILE_ARGUMENTS);
+/* *(struct tile_sum *)frame[a] += the tile. */
+void NAME(tile_sum)(TILE_ARGUMENTS);
 /* Where the tile has a NaN or an infinity, *(int32_t *)frame[a] becomes `step` if that is less. */
 void NAME(tile_watch)(TILE_ARGUMENTS);
 #endif

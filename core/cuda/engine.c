@@ -1,0 +1,324 @@
+/* engine.c - the CUDA backend: engines, running lists of steps, and recording them as graphs. */
+#include "engine.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "cuda.h"
+#include "table.h"
+
+struct recording {
+    cudaGraphExec_t graph;
+    const struct step *steps; /* for when each is to be timed */
+    int64_t n;
+};
+
+/* ---------------------------------------------------------------- errors */
+
+glow_status cuda_failed(cudaError_t error, const char *what)
+{
+    cudaGetLastError();
+    return fail(error == cudaErrorMemoryAllocation ? GLOW_ENOMEM : GLOW_EIO, "cuda: %s: %s", what,
+                cudaGetErrorString(error));
+}
+
+void step_failed(const struct step *step, struct run *run, const char *library, const char *why)
+{
+    run->status = fail(GLOW_EIO, "%s: %s: %s: %s", step->owner ? step->owner : "?",
+                       op_name(step->op), library, why);
+}
+
+/* What a kernel found wrong with its operands. */
+static glow_status report_fault(struct engine *e)
+{
+    const struct fault f = *e->fault;
+    e->fault->code = FAULT_NONE;
+    if (f.code == FAULT_PERMUTATION)
+        return fail(GLOW_EINVAL,
+                    "%s: lu_compose: perm is not a permutation of 0..%lld: entry %d is %g", f.owner,
+                    (long long)(f.size - 1), (int)f.entry, f.value);
+    return fail(GLOW_EINVAL, "%s: inverse: the %lld by %lld matrix is singular", f.owner,
+                (long long)f.size, (long long)f.size);
+}
+
+glow_status engine_finish(struct engine *e)
+{
+    TRY_CUDA(cudaStreamSynchronize(e->stream));
+    TRY_CUDA(cudaGetLastError());
+    return e->fault && e->fault->code ? report_fault(e) : GLOW_OK;
+}
+
+/* ---------------------------------------------------------------- opening */
+
+static int version_of(int number, int *minor)
+{
+    *minor = number % 1000 / 10;
+    return number / 1000;
+}
+
+int engine_usable(char *why, size_t size)
+{
+    int devices = 0, driver = 0, runtime = 0, pools = 0, minor, run_minor;
+    cudaError_t error = cudaGetDeviceCount(&devices);
+    cudaDriverGetVersion(&driver);
+    cudaRuntimeGetVersion(&runtime);
+    if (error == cudaErrorInsufficientDriver) {
+        int major = version_of(driver, &minor), run_major = version_of(runtime, &run_minor);
+        snprintf(why, size,
+                 "the NVIDIA driver is too old: it serves CUDA %d.%d, this glow needs %d.%d "
+                 "(asked the driver)",
+                 major, minor, run_major, run_minor);
+        return 0;
+    }
+    if (error != cudaSuccess || devices == 0) {
+        snprintf(why, size, "no device: %s (asked the driver for GPUs; CUDA_VISIBLE_DEVICES=%s)",
+                 error != cudaSuccess ? cudaGetErrorString(error) : "it has none",
+                 getenv("CUDA_VISIBLE_DEVICES") ? getenv("CUDA_VISIBLE_DEVICES") : "");
+        return 0;
+    }
+    cudaDeviceGetAttribute(&pools, cudaDevAttrMemoryPoolsSupported, 0);
+    if (!pools) snprintf(why, size, "the first device has no memory pools");
+    return pools;
+}
+
+/* How products of f32 are computed: GLOW_CUDA_MATH. */
+static glow_status choose_math(struct engine *e, const char **name)
+{
+    static const struct {
+        const char *name;
+        cublasComputeType_t type;
+    } all[] = { { "fp32", CUBLAS_COMPUTE_32F },
+                { "tf32", CUBLAS_COMPUTE_32F_FAST_TF32 },
+                { "bf16", CUBLAS_COMPUTE_32F_FAST_16BF } };
+    const char *wish = getenv("GLOW_CUDA_MATH");
+    if (!wish || !*wish) wish = "fp32";
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (!strcmp(wish, all[i].name)) {
+            e->products = all[i].type;
+            *name = all[i].name;
+            return GLOW_OK;
+        }
+    return fail(GLOW_EINVAL, "GLOW_CUDA_MATH=%s: expected fp32, tf32 or bf16", wish);
+}
+
+static glow_status describe_device(struct engine *e)
+{
+    struct cudaDeviceProp p;
+    const char *math = "";
+    TRY(choose_math(e, &math));
+    TRY_CUDA(cudaGetDevice(&e->device));
+    TRY_CUDA(cudaGetDeviceProperties(&p, e->device));
+    snprintf(e->name, sizeof e->name, "%.200s sm_%d%d %s", p.name, p.major, p.minor, math);
+    return GLOW_OK;
+}
+
+static glow_status open_libraries(struct engine *e)
+{
+    void *workspace;
+    TRY_CUDA(cudaMallocAsync(&workspace, WORKSPACE_BYTES, e->stream));
+    e->workspace = workspace;
+    if (cublasCreate(&e->blas) != CUBLAS_STATUS_SUCCESS ||
+        cublasSetStream(e->blas, e->stream) != CUBLAS_STATUS_SUCCESS ||
+        cublasSetWorkspace(e->blas, e->workspace, WORKSPACE_BYTES) != CUBLAS_STATUS_SUCCESS ||
+        cublasLtCreate(&e->blas_lt) != CUBLAS_STATUS_SUCCESS)
+        return fail(GLOW_EIO, "cuda: cuBLAS does not start");
+    if (cudnnCreate(&e->dnn) != CUDNN_STATUS_SUCCESS ||
+        cudnnSetStream(e->dnn, e->stream) != CUDNN_STATUS_SUCCESS)
+        return fail(GLOW_EIO, "cuda: cuDNN does not start");
+    return GLOW_OK;
+}
+
+static glow_status fill_engine(struct engine *e)
+{
+    void *p;
+    const char *check = getenv("GLOW_CUDA_CHECK");
+    e->check_each = check && *check && strcmp(check, "0") != 0;
+    TRY(describe_device(e));
+    TRY_CUDA(cudaStreamCreateWithFlags(&e->stream, cudaStreamNonBlocking));
+    TRY_CUDA(cudaStreamCreateWithFlags(&e->copies, cudaStreamNonBlocking));
+    TRY_CUDA(cudaHostAlloc(&p, sizeof *e->fault, cudaHostAllocDefault));
+    e->fault = p;
+    *e->fault = (struct fault){ .code = FAULT_NONE };
+    TRY(memory_open(e));
+    TRY(memory_alloc(e, sizeof *e->key, "key of random numbers", &p));
+    e->key = p;
+    TRY(memory_alloc(e, sizeof *e->watch, "watch for NaN", &p));
+    e->watch = p;
+    TRY(open_libraries(e));
+    return update_open(e);
+}
+
+static void cuda_close(struct engine *e)
+{
+    if (!e) return;
+    if (e->stream) cudaStreamSynchronize(e->stream);
+    if (e->dnn) cudnnDestroy(e->dnn);
+    if (e->blas_lt) cublasLtDestroy(e->blas_lt);
+    if (e->blas) cublasDestroy(e->blas);
+    update_close(e);
+    if (e->workspace) cudaFreeAsync(e->workspace, e->stream);
+    memory_close(e);
+    if (e->fault) cudaFreeHost(e->fault);
+    if (e->copies) cudaStreamDestroy(e->copies);
+    if (e->stream) cudaStreamDestroy(e->stream);
+    free(e);
+}
+
+static glow_status cuda_open(struct engine **out, int threads)
+{
+    struct engine *e = calloc(1, sizeof *e);
+    (void)threads; /* of the CPU; there is one host thread */
+    *out = NULL;
+    if (!e) return fail_memory(sizeof *e, "cuda engine");
+    glow_status status = fill_engine(e);
+    if (status == GLOW_OK)
+        *out = e;
+    else
+        cuda_close(e);
+    return status;
+}
+
+static int cuda_threads(const struct engine *e)
+{
+    (void)e;
+    return 1;
+}
+static const char *cuda_kernels(const struct engine *e) { return e->name; }
+
+/* ---------------------------------------------------------------- running */
+
+static double seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* Steps one by one, the host waiting for each: to time them, or to find the one that fails. */
+static void run_waiting(struct engine *e, const struct step *step, int64_t n, struct run *run)
+{
+    double before = seconds();
+    for (int64_t i = 0; i < n && run->status == GLOW_OK; i++) {
+        step[i].run(&step[i], run);
+        if (run->status == GLOW_OK) run->status = engine_finish(e);
+        if (run->status != GLOW_OK)
+            fail_context(run->status, "%s: %s", step[i].owner ? step[i].owner : "?",
+                         op_name(step[i].op));
+        double after = seconds();
+        if (e->seconds_by_op) e->seconds_by_op[step[i].op] += after - before;
+        before = after;
+    }
+}
+
+static void launch_steps(const struct step *step, int64_t n, struct run *run)
+{
+    for (int64_t i = 0; i < n && run->status == GLOW_OK; i++) step[i].run(&step[i], run);
+}
+
+static void set_key(struct engine *e, const struct run *run)
+{
+    const struct run_key key = { run->seed, run->step, run->row };
+    engine_set_key(e, &key);
+}
+
+static glow_status cuda_run(struct engine *e, const struct step *step, int64_t n, struct run *run)
+{
+    run->engine = e;
+    run->status = GLOW_OK;
+    set_key(e, run);
+    if (run->nonfinite) TRY(memory_upload(e, e->watch, run->nonfinite, sizeof *e->watch));
+    if (e->check_each || e->seconds_by_op)
+        run_waiting(e, step, n, run);
+    else
+        launch_steps(step, n, run);
+    TRY(run->status);
+    if (run->update) update_launch(e, run->update);
+    TRY_CUDA(cudaGetLastError());
+    if (run->nonfinite) TRY(memory_download(e, run->nonfinite, e->watch, sizeof *e->watch));
+    return GLOW_OK;
+}
+
+static void cuda_profile(struct engine *e, double *seconds_by_op)
+{
+    e->seconds_by_op = seconds_by_op;
+}
+
+/* ---------------------------------------------------------------- recording */
+
+static glow_status capture(struct engine *e, const struct step *step, int64_t n,
+                           const struct train_update *update, cudaGraph_t *graph)
+{
+    struct run run = { .engine = e, .status = GLOW_OK };
+    TRY_CUDA(cudaStreamBeginCapture(e->stream, cudaStreamCaptureModeThreadLocal));
+    launch_steps(step, n, &run);
+    if (update && run.status == GLOW_OK) update_launch(e, update);
+    cudaError_t error = cudaStreamEndCapture(e->stream, graph);
+    TRY(run.status);
+    TRY_CUDA(error);
+    return GLOW_OK;
+}
+
+static glow_status cuda_record(struct engine *e, const struct step *step, int64_t n,
+                               const struct train_update *update, struct recording **out)
+{
+    glow_status status;
+    cudaGraph_t graph = NULL;
+    *out = NULL;
+    if (e->check_each) return GLOW_OK; /* each step is to be waited for: nothing to record */
+    struct recording *r = calloc(1, sizeof *r);
+    if (!r) return fail_memory(sizeof *r, "recording");
+    *r = (struct recording){ .steps = step, .n = n };
+    TRY_OUT(capture(e, step, n, update, &graph));
+    cudaError_t error = cudaGraphInstantiate(&r->graph, graph, 0);
+    if (error != cudaSuccess) TRY_OUT(cuda_failed(error, "cudaGraphInstantiate"));
+    *out = r;
+    r = NULL;
+out:
+    if (graph) cudaGraphDestroy(graph);
+    free(r);
+    return status;
+}
+
+static glow_status cuda_replay(struct engine *e, struct recording *r, struct run *run)
+{
+    if (e->seconds_by_op) return cuda_run(e, r->steps, r->n, run);
+    set_key(e, run);
+    TRY_CUDA(cudaGraphLaunch(r->graph, e->stream));
+    return GLOW_OK;
+}
+
+static void cuda_forget(struct engine *e, struct recording *r)
+{
+    if (!r) return;
+    cudaStreamSynchronize(e->stream); /* it may be running */
+    cudaGraphExecDestroy(r->graph);
+    free(r);
+}
+
+const struct backend backend_cuda = {
+    .name = "cuda",
+    .open = cuda_open,
+    .close = cuda_close,
+    .threads = cuda_threads,
+    .kernels = cuda_kernels,
+    .alloc = memory_alloc,
+    .release = memory_release,
+    .kernel = table_kernel,
+    .scratch = table_scratch,
+    .chain_hidden = cuda_chain_hidden,
+    .run = cuda_run,
+    .optim = cuda_optim,
+    .sum_squares = cuda_sum_squares,
+    .ema = cuda_ema,
+    .profile = cuda_profile,
+    .upload = memory_upload,
+    .download = memory_download,
+    .copy = memory_copy,
+    .finish = engine_finish,
+    .update_begin = update_begin,
+    .update_end = update_end,
+    .record = cuda_record,
+    .replay = cuda_replay,
+    .forget = cuda_forget,
+    .memory = memory_report,
+};

@@ -1,0 +1,2 @@
+/* kernels_chain.cpp - core/cuda/chain.cu for the emulator. */
+#include "../../core/cuda/chain.cu"

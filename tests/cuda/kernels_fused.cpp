@@ -1,0 +1,2 @@
+/* kernels_fused.cpp - core/cuda/fused.cu for the emulator. */
+#include "../../core/cuda/fused.cu"

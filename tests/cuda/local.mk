@@ -1,0 +1,45 @@
+# tests/cuda/ - the CUDA backend on the CPU: its kernels on an emulator, CUDA's libraries replaced by a
+# stand-in. glow-cuda.so and libcuda.so.1 of this directory are found through GLOW_BACKEND_PATH and
+# LD_LIBRARY_PATH, which tests/cuda/*.sh set; nothing of it is installed.
+if HAVE_CXX
+check_LTLIBRARIES += %D%/libbackend.la %D%/glow-cuda.la %D%/libcuda.la
+standin_CPPFLAGS = $(AM_CPPFLAGS) -DCUDA_EMULATOR=1 -I$(srcdir)/%D%/include -I$(srcdir)/%D%
+%C%_libbackend_la_SOURCES = $(cuda_sources)
+%C%_libbackend_la_CPPFLAGS = $(standin_CPPFLAGS)
+%C%_glow_cuda_la_SOURCES = \
+	%D%/emulator.cpp \
+	%D%/emulator.h \
+	%D%/include/cublasLt.h \
+	%D%/include/cublas_v2.h \
+	%D%/include/cuda_runtime_api.h \
+	%D%/include/cudnn.h \
+	%D%/kernels_chain.cpp \
+	%D%/kernels_elementwise.cpp \
+	%D%/kernels_fused.cpp \
+	%D%/kernels_gemm.cpp \
+	%D%/kernels_layout.cpp \
+	%D%/kernels_linalg.cpp \
+	%D%/kernels_random.cpp \
+	%D%/kernels_reduce.cpp \
+	%D%/kernels_update.cpp \
+	%D%/standin.cpp \
+	%D%/standin.h \
+	%D%/standin_blas.cpp \
+	%D%/standin_dnn.cpp
+%C%_glow_cuda_la_CPPFLAGS = $(standin_CPPFLAGS)
+%C%_glow_cuda_la_CXXFLAGS = -std=gnu++17 -Wall -Wextra -Wno-missing-field-initializers \
+	$(VISIBILITY_CFLAGS) $(SANITIZER_CFLAGS) -O2 -ffp-contract=off
+%C%_glow_cuda_la_LDFLAGS = $(backend_module_flags) -module -rpath $(abs_builddir)/%D%
+%C%_glow_cuda_la_LIBADD = %D%/libbackend.la -lm
+%C%_libcuda_la_SOURCES = %D%/driver.c
+%C%_libcuda_la_CFLAGS = $(AM_CFLAGS) -fvisibility=default
+%C%_libcuda_la_LDFLAGS = -version-info 1:0:0 -rpath $(abs_builddir)/%D%
+EXTRA_PROGRAMS += %D%/test_cuda
+check_DATA += %D%/test_cuda$(EXEEXT)
+CLEANFILES += %D%/test_cuda$(EXEEXT)
+%C%_test_cuda_LDADD = $(engine_LIBS)
+endif
+cuda_tests = %D%/engine.sh %D%/kernels.sh %D%/missing.sh %D%/plugins.sh
+TESTS += $(cuda_tests)
+dist_check_SCRIPTS += $(cuda_tests)
+EXTRA_DIST += %D%/common.sh

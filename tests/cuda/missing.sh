@@ -1,0 +1,79 @@
+#!/bin/bash
+# missing.sh - what glow says and does where CUDA, or a part of it, is missing: one line that names the
+# part and where it was looked for; then the CPU, or exit code 2 where the configuration insists.
+. "${srcdir:?}/tests/cuda/common.sh"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cat > "$work/run.cfg" <<TEXT
+model: { input = [2]; flow = ( { layer = "actnorm"; } ); };
+data: { dataset = "toy2d"; batch = 8; };
+train: { steps = 2; };
+TEXT
+complain() { echo "$1"; sed 's/^/    /' "$work/said"; failed=1; }
+
+# backend, what the line must say, environment: trains, and looks at code and words.
+expect()
+{
+    local backend=$1 code=$2 words=$3 status=0
+    shift 3
+    env -u GLOW_BACKEND "$@" "$GLOW" train "$work/run.cfg" --set "data.batch=${batch:-8}" --set "train.backend=\"$backend\"" \
+        --out "$work/out" --force > "$work/said" 2>&1 || status=$?
+    [ "$status" = "$code" ] || complain "$backend, $*: exit code $status, expected $code"
+    grep -q "$words" "$work/said" || complain "$backend, $*: does not say \"$words\""
+    [ -z "$words" ] || [ "$(grep -c "$words" "$work/said")" = 1 ] ||
+        complain "$backend, $*: says \"$words\" more than once"
+}
+
+# No module: silence with auto, for it was never built.
+mkdir "$work/empty"
+if [ ! -f "$build/core/cuda/.libs/glow-cuda.so" ]; then
+    expect auto 0 '' GLOW_BACKEND_PATH="$work/empty"
+    ! grep -q cuda "$work/said" || complain 'auto without a module speaks of cuda'
+    expect cuda 2 "no module glow-cuda.so.*looked in $work/empty" GLOW_BACKEND_PATH="$work/empty"
+fi
+
+# No driver.
+expect auto 0 'no NVIDIA driver: libcuda.so.1.*looked for' LD_LIBRARY_PATH=
+expect cuda 2 'no NVIDIA driver: libcuda.so.1.*looked for' LD_LIBRARY_PATH=
+
+# No device, none visible, an old driver.
+expect auto 0 'no device: ' CUDA_STANDIN_DEVICES=0
+expect cuda 2 'no device: ' CUDA_STANDIN_DEVICES=0
+expect cuda 2 'driver is too old: it serves CUDA 11.4' CUDA_STANDIN_DRIVER=11040
+
+# A library: a module that needs one that is not there.
+mkdir "$work/broken"
+echo 'int nothing;' > "$work/nothing.c"
+$CC -shared -fPIC -o "$work/libcudnn_gone.so.9" -Wl,-soname,libcudnn_gone.so.9 "$work/nothing.c" &&
+    $CC -shared -fPIC -o "$work/broken/glow-cuda.so" -Wl,--no-as-needed "$work/nothing.c" \
+        "$work/libcudnn_gone.so.9" || failed=1
+rm "$work/libcudnn_gone.so.9"
+expect auto 0 'a library is missing: libcudnn_gone.so.9' GLOW_BACKEND_PATH="$work/broken"
+expect cuda 2 'a library is missing: libcudnn_gone.so.9' GLOW_BACKEND_PATH="$work/broken"
+
+# Another build's module.
+mkdir "$work/other"
+echo 'const char glow_backend_module[64] = "9.9.9";' > "$work/other.c"
+$CC -shared -fPIC -o "$work/other/glow-cuda.so" "$work/other.c" || failed=1
+expect cuda 2 'of another build' GLOW_BACKEND_PATH="$work/other"
+
+# All there: it trains on the device, and says so. Too little memory: who wanted how much.
+expect cuda 0 'stand-in sm_90'
+expect auto 0 'stand-in sm_90'
+batch=500000 expect cuda 1 'no room for' CUDA_STANDIN_MEMORY=48
+expect cuda 2 'GLOW_CUDA_MATH=int8: expected fp32, tf32 or bf16' GLOW_CUDA_MATH=int8
+
+# Training that runs out of memory when it goes on leaves the checkpoint as it was.
+"$GLOW" train "$work/run.cfg" --out "$work/kept" > "$work/said" 2>&1 || complain 'training failed'
+before=$(cksum < "$work/kept/checkpoint.safetensors")
+CUDA_STANDIN_MEMORY=48 "$GLOW" train "$work/kept" --resume --steps 4 --set data.batch=500000 > "$work/said" 2>&1 &&
+    complain 'trained without memory'
+[ "$before" = "$(cksum < "$work/kept/checkpoint.safetensors")" ] || complain 'another checkpoint'
+"$GLOW" train "$work/kept" --resume --steps 4 > "$work/said" 2>&1 || complain 'does not go on'
+
+# Neither the program nor a plug-in links CUDA.
+for file in "$build"/host/.libs/glow "$build"/host/glow "$build"/plugins/*/.libs/*.so; do
+    [ -f "$file" ] && readelf -d "$file" 2> /dev/null | grep -Eiq 'NEEDED.*(cuda|cublas|cudnn)' &&
+        { echo "$file links CUDA"; failed=1; }
+done
+exit $failed
