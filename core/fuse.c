@@ -182,6 +182,37 @@ static void limit_outputs(struct fuser *f, struct group *group)
     find_inputs(f, group);
 }
 
+static bool reads(const struct node *n, value_id v)
+{
+    for (uint32_t k = 0; k < n->n_in; k++)
+        if (n->in[k] == v) return true;
+    return false;
+}
+
+/* Orders the members so that one that reads what the last made comes next, if there is one that
+ * can: it finds its operand in registers. */
+static void follow_results(const struct fuser *f, struct group *group)
+{
+    const struct node *nodes = f->src->nodes;
+    value_id made = 0;
+    for (int i = 0; i < group->n; i++) {
+        int first = -1, next = -1;
+        for (int j = i; j < group->n && next < 0; j++) { /* those that are left, in order */
+            bool ready = true;
+            for (int k = i; k < j && ready; k++)
+                ready = !reads(&nodes[group->member[j]], nodes[group->member[k]].out0);
+            if (!ready) continue;
+            if (first < 0) first = j;
+            if (reads(&nodes[group->member[j]], made)) next = j;
+        }
+        next = next < 0 ? first : next;
+        const uint32_t member = group->member[next];
+        memmove(group->member + i + 1, group->member + i, (size_t)(next - i) * sizeof member);
+        group->member[i] = member;
+        if (nodes[member].op != OP_SUM) made = nodes[member].out0;
+    }
+}
+
 static glow_status emit_node(struct fuser *f, uint32_t node)
 {
     f->state[node] = WAITING; /* no longer of any group */
@@ -261,6 +292,7 @@ static glow_status emit_list(struct fuser *f, uint32_t *list, uint32_t n)
         n_other = pick(f, list, end, AHEAD, other);
         for (uint32_t i = 0; i < n_other; i++) f->state[other[i]] = WAITING;
         TRY(emit_list(f, other, n_other));
+        follow_results(f, &group);
         TRY(emit_group(f, &group));
         for (uint32_t i = 0; i < n_behind; i++) f->state[behind[i]] = WAITING;
         list += end - n_behind;

@@ -108,8 +108,10 @@ static int64_t node_flops(const struct graph *g, const struct node *n)
     case OP_CHAIN:
     case OP_CHAIN_VJP: {
         int64_t weights = 0, passes = 1;
-        for (int64_t i = 0; i < n->ai[0]; i++)
-            weights += type_count(&g->values[n->in[1 + 3 * i]].type);
+        for (int64_t i = 0; i < n->ai[0]; i++) { /* the edge channel needs no products */
+            const struct glow_type *w = &g->values[n->in[1 + 3 * i]].type;
+            weights += type_count(w) / w->dim[1] * (w->dim[1] - (n->ai[2 + 3 * i] != 0));
+        }
         if (n->op == OP_CHAIN_VJP) {
             passes = 2;
             if (n->ai[0] > 1 && !n->in[2 + 3 * n->ai[0]])

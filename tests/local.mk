@@ -208,6 +208,7 @@ EXTRA_DIST += \
 	%D%/bad/unknown_option.c \
 	%D%/bad/wrong_shape.c \
 	%D%/plugins/approximate.c \
+	%D%/plugins/crease.c \
 	%D%/plugins/deaf.c \
 	%D%/plugins/fold.c \
 	%D%/plugins/fragile.c \

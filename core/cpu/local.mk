@@ -4,6 +4,7 @@
 %C%_convolutions = \
 	%D%/isa/chain.c \
 	%D%/isa/chain.h \
+	%D%/isa/chain_border.c \
 	%D%/isa/chain_plan.c \
 	%D%/isa/chain_scatter.c \
 	%D%/isa/chain_tile.c \

@@ -39,15 +39,25 @@ struct chain_stage {
     const real *weights;     /* panels */
     struct panels operands;  /* the weights again, as products want them */
     const real *edge_weight; /* (out, taps) of the edge channel, SCATTER only */
+    int bordered;            /* the edge channel is no operand, see chain_border.c */
+    real *border;            /* (kinds, out, LANES), what it adds then */
 
     /* Sums over the pixels of one unit. Those of dw in the others lie in chain.gradients, from
      * dw_offset on; those of db and dedge follow at chain.totals_size. */
     real *dw; /* panels */
     int64_t dw_offset;
-    real *db;    /* (out, LANES) */
+    real *db;    /* (out, LANES), or (kinds, out, LANES) where bordered */
     real *dedge; /* (out, taps, LANES) */
     real *dot;   /* (out or (out,tap)): W dW summed over the other axis */
     int want_dw, want_db, want_dlogs;
+};
+
+/* The kinds of vectors of pixels by the borders of the image that they lie at. */
+#define BORDER_KINDS 9 /* corners, sides, inside: kind 0 */
+struct chain_borders {
+    int n;                            /* 0: vectors do not fit the image's rows */
+    int8_t kind[16];                  /* by a set of borders */
+    vec_int outside[BORDER_KINDS][9]; /* lanes that see tap (i,j) of 3 x 3 outside the image */
 };
 
 struct chain {
@@ -57,6 +67,7 @@ struct chain {
     int n_stages, n_segments;
     int first[CHAIN_STAGES + 1]; /* first stage of each segment */
     struct chain_stage stage[CHAIN_STAGES];
+    struct chain_borders borders;
     int64_t units, gradient_size, totals_size;
     real *gradients; /* of weights, of the units but the first */
 };
@@ -110,6 +121,18 @@ ALWAYS_INLINE int64_t chain_work(const struct chain *c, int first, int last)
     return work;
 }
 
+ALWAYS_INLINE real lanes_sum(vec x)
+{
+    real sum = 0;
+    for (int i = 0; i < LANES; i++) sum += x[i];
+    return sum;
+}
+/* Numbers in a unit's db. */
+ALWAYS_INLINE int64_t chain_db_size(const struct chain *c, const struct chain_stage *s)
+{
+    return s->out * LANES * (s->bordered ? c->borders.n : 1);
+}
+
 ALWAYS_INLINE struct planes planes_of(const struct tensor *t)
 {
     return (struct planes){ t->data, t->stride[0], t->rank > 1 ? t->stride[1] : 1 };
@@ -123,7 +146,8 @@ ALWAYS_INLINE struct planes planes_dense(const struct chain *c, real *data, int6
  * (`direction` -1; 1 for the edge channel). */
 ALWAYS_INLINE struct window operand_window(const struct chain_stage *s)
 {
-    if (s->kind == STAGE_GATHER) return (struct window){ s->in, s->kh, s->kw, 1, s->edge, NULL };
+    if (s->kind == STAGE_GATHER)
+        return (struct window){ s->in, s->kh, s->kw, 1, s->edge && !s->bordered, NULL };
     return (struct window){ s->in, 1, 1, 1, 0, NULL };
 }
 ALWAYS_INLINE struct window result_window(const struct chain_stage *s, int direction)
@@ -164,6 +188,22 @@ ALWAYS_INLINE real *chain_dw_of(const struct chain *c, const struct chain_stage 
 {
     return unit == 0 ? s->dw : c->gradients + (unit - 1) * c->gradient_size + s->dw_offset;
 }
+
+/* ---- chain_border.c */
+
+void NAME(chain_find_borders)(struct chain *);
+/* Whether a stage does without its edge channel: it sees no farther than the next pixel, and its
+ * result goes on to another stage of the segment. */
+int NAME(chain_has_borders)(const struct chain *, int stage);
+/* The kinds of a tile's vectors. */
+void NAME(chain_set_borders)(const struct chain *, struct tile *);
+/* Makes a stage's `border` from its weights. */
+void NAME(chain_make_borders)(const struct chain *, const struct chain_stage *);
+/* Writes the gradients of the edge channel's weights of output o, where dw is wanted, from the
+ * sums in db; returns the gradient of the bias. */
+real NAME(chain_border_gradients)(const struct chain *, const struct chain_stage *, int64_t o);
+/* The sum of W dW over the edge channel's weights of output o. */
+double NAME(chain_border_dot)(const struct chain_stage *, int64_t o);
 
 /* ---- chain_scatter.c */
 

@@ -69,6 +69,7 @@ void NAME(chain_end)(struct chain *c)
 {
     int64_t largest = 1;
     cut_segments(c);
+    NAME(chain_find_borders)(c);
     for (int i = 0; i < c->n_stages; i++) {
         struct chain_stage *s = &c->stage[i];
         s->rows = s->kind == STAGE_SCATTER ? s->out * s->taps : s->out;
@@ -82,6 +83,8 @@ void NAME(chain_end)(struct chain *c)
                                        .turned = is_turned(s),
                                        .panel = PANEL };
         packing_complete(&s->packing);
+        s->bordered = NAME(chain_has_borders)(c, i);
+        if (s->bordered) s->depth -= s->taps;
     }
     c->tile = TILE_MAX;
     while (c->tile > PANEL && (c->tile / 2 >= c->pixels ||

@@ -6,6 +6,7 @@ void NAME(chain_tile)(const struct chain *c, int64_t tile, struct tile *t)
 {
     const int64_t first = tile * c->tile;
     NAME(tile_set)(t, first, min_int(c->tile, c->pixels - first), c->height, c->width);
+    NAME(chain_set_borders)(c, t);
 }
 
 /* Reals in panels with `rows` rows, made where reals_of() said, become operands. */
@@ -94,6 +95,8 @@ void NAME(chain_run_stage)(const struct chain_stage *s, const struct tile *t,
 {
     struct product p = forward_product(s, t, operand);
     p.ahead = ahead;
+    p.border = s->border;
+    p.kinds = s->bordered ? t->border : NULL;
     p.scale = s->scale;
     p.bias = s->bias;
     p.relu = s->act == GLOW_ACT_RELU;
@@ -151,6 +154,7 @@ void NAME(chain_pull_back)(const struct chain_stage *s, const struct tile *t,
         p.mask = before->act == GLOW_ACT_RELU ? hidden : NULL;
         p.scale = before->scale;
         p.sums = db;
+        p.kinds = before->bordered ? t->border : NULL;
         into_operands(&p, to);
         NAME(product)(&p);
         return;

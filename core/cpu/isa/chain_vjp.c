@@ -195,9 +195,9 @@ static void clear_totals(const struct chain_backward *b, int64_t totals)
     const struct chain *c = b->chain;
     for (int i = c->first[b->segment]; i < c->first[b->segment + 1]; i++) {
         const struct chain_stage *s = &c->stage[i];
-        const size_t bytes = (size_t)(s->out * LANES) * sizeof(real);
-        if (s->db) memset(s->db + totals, 0, bytes);
-        if (s->dedge) memset(s->dedge + totals, 0, bytes * (size_t)s->taps);
+        const size_t edge = (size_t)(s->out * s->taps * LANES) * sizeof(real);
+        if (s->db) memset(s->db + totals, 0, (size_t)chain_db_size(c, s) * sizeof(real));
+        if (s->dedge) memset(s->dedge + totals, 0, edge);
     }
 }
 

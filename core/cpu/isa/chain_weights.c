@@ -43,6 +43,7 @@ void NAME(chain_carve_weights)(struct chain *c, struct carve *room, int uses)
         s->weights = !uses ? NULL : is_packed(s) ? s->w->data : CARVE(room, real, s->packing.count);
         s->edge_weight =
             s->weights && has_edge_weight(s) ? s->weights + s->packing.edge_offset : NULL;
+        s->border = uses && s->bordered ? CARVE(room, real, chain_db_size(c, s)) : NULL;
         carve_operands(s, room, uses);
     }
 }
@@ -129,6 +130,8 @@ void NAME(chain_pack)(struct chain *c, struct pool *pool)
         packed = 0;
     }
     if (!packed) pool_run(pool, output_tasks(c), pack_task, c);
+    for (int i = 0; i < c->n_stages; i++)
+        if (c->stage[i].border) NAME(chain_make_borders)(c, &c->stage[i]);
 #ifdef BF16
     int64_t panels = 0;
     for (int i = 0; i < c->n_stages; i++) panels += panels_to_round(&c->stage[i]);
@@ -146,10 +149,11 @@ void NAME(chain_carve_gradients)(struct chain *c, struct carve *room, int64_t un
     for (int i = 0; i < c->n_stages; i++, out += 3) {
         struct chain_stage *s = &c->stage[i];
         const int edge = s->want_dw && has_edge_weight(s);
+        s->want_db |= s->want_dw && s->bordered;
         s->dw_offset = (int64_t)((others.used + 64) / sizeof(real));
         if (s->want_dw) CARVE(&others, real, s->packing.edge_offset);
         at[i][0] = totals.used + 64;
-        if (s->want_db) CARVE(&totals, real, s->out * LANES);
+        if (s->want_db) CARVE(&totals, real, chain_db_size(c, s));
         at[i][1] = totals.used + 64;
         if (edge) CARVE(&totals, real, s->out * s->taps * LANES);
         s->dw = !s->want_dw                     ? NULL
@@ -202,13 +206,6 @@ ALWAYS_INLINE void gather_piece(const struct piece *p, const int vectors, vec *b
         if (by_row) by_row[r - p->first] += vectors == 2 ? product[0] + product[1] : product[0];
         for (int v = 0; v < vectors && by_column; v++) by_column[v] += product[v];
     }
-}
-
-static real lanes_sum(vec x)
-{
-    real sum = 0;
-    for (int i = 0; i < LANES; i++) sum += x[i];
-    return sum;
 }
 
 /* The columns that products have written, in whole vectors: not the edge channel of 1 x 1. */
@@ -285,7 +282,9 @@ struct outputs {
 static void finish_output(const struct chain *c, const struct chain_stage *s, int64_t o,
                           const struct tensor *out)
 {
-    const real db = s->db ? total_of(c, s->db + o * LANES) : 0;
+    const real db = !s->db        ? 0
+                    : s->bordered ? NAME(chain_border_gradients)(c, s, o)
+                                  : total_of(c, s->db + o * LANES);
     const int64_t group = s->rows / s->out;
     double dot = 0;
     for (int64_t tap = 0; tap < s->taps && s->dedge; tap++) {
@@ -296,6 +295,7 @@ static void finish_output(const struct chain *c, const struct chain_stage *s, in
     if (out[1].data) ((real *)out[1].data)[o] = db;
     if (!s->dot) return;
     for (int64_t i = 0; i < group; i++) dot += (double)s->dot[o * group + i];
+    if (s->bordered) dot += NAME(chain_border_dot)(s, o);
     if (s->b) dot += (double)(((const real *)s->b->data)[o * s->b->stride[1]] * db);
     ((real *)out[2].data)[o] = (real)(s->logscale * dot);
 }

@@ -3,7 +3,6 @@
  * Each is one expression in x, y and z, its operands. It is compiled once for each operand that may
  * be the one in registers; the compiler turns the loop over a tile's elements into eight vector
  * operations. */
-#include <string.h>
 #include "tile.h"
 #include "real_math.h"
 
@@ -112,17 +111,27 @@ static void pass(TILE_ARGUMENTS) { at[1].run(at + 1, frame, t0, t1, t2, t3, t4, 
 void NAME(tile_load)(TILE_ARGUMENTS)
 {
     const real *a = frame[at->a];
-    union tile t;
     (void)t0, (void)t1, (void)t2, (void)t3, (void)t4, (void)t5, (void)t6, (void)t7;
-    for (int k = 0; k < 8; k++) t.part[k] = vec_load(a + k * LANES);
-    TILE_PASS
+    pass(at, frame, vec_load(a), vec_load(a + LANES), vec_load(a + 2 * LANES),
+         vec_load(a + 3 * LANES), vec_load(a + 4 * LANES), vec_load(a + 5 * LANES),
+         vec_load(a + 6 * LANES), vec_load(a + 7 * LANES));
+}
+
+ALWAYS_INLINE void store(real *to, vec t0, vec t1, vec t2, vec t3, vec t4, vec t5, vec t6, vec t7)
+{
+    vec_store(to, t0);
+    vec_store(to + LANES, t1);
+    vec_store(to + 2 * LANES, t2);
+    vec_store(to + 3 * LANES, t3);
+    vec_store(to + 4 * LANES, t4);
+    vec_store(to + 5 * LANES, t5);
+    vec_store(to + 6 * LANES, t6);
+    vec_store(to + 7 * LANES, t7);
 }
 
 void NAME(tile_store)(TILE_ARGUMENTS)
 {
-    real *a = frame[at->a];
-    const vec part[8] = { t0, t1, t2, t3, t4, t5, t6, t7 };
-    for (int k = 0; k < 8; k++) vec_store(a + k * LANES, part[k]);
+    store(frame[at->a], t0, t1, t2, t3, t4, t5, t6, t7);
     pass(at, frame, t0, t1, t2, t3, t4, t5, t6, t7);
 }
 
@@ -135,16 +144,8 @@ void NAME(tile_end)(TILE_ARGUMENTS)
 void NAME(tile_sum)(TILE_ARGUMENTS)
 {
     struct tile_sum *sum = (struct tile_sum *)(void *)frame[at->a];
-    double lane[ROW_LANES];
-    TILE_TAKE
-    if (sum->n == TILE) {
-        memcpy(lane, sum->lane, sizeof lane);
-        for (int i = 0; i < TILE; i += ROW_LANES)
-            for (int k = 0; k < ROW_LANES; k++) lane[k] += (double)t.element[i + k];
-        memcpy(sum->lane, lane, sizeof lane);
-    } else {
-        for (int64_t i = 0; i < sum->n; i++) sum->lane[i % ROW_LANES] += (double)t.element[i];
-    }
+    store(sum->element, t0, t1, t2, t3, t4, t5, t6, t7);
+    NAME(reduce_row)(sum->lane, sum->element, sum->n);
     pass(at, frame, t0, t1, t2, t3, t4, t5, t6, t7);
 }
 

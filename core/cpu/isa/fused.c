@@ -189,7 +189,7 @@ static void run_part(struct task *t, int64_t sample, int64_t part)
 {
     const struct chain *c = t->chain;
     int64_t first = c->unit * part / c->parts, end = c->unit * (part + 1) / c->parts;
-    for (int k = 0; k < c->step->n_out; k++) memset(&t->sum[k], 0, sizeof t->sum[k]);
+    for (int k = 0; k < c->step->n_out; k++) memset(t->sum[k].lane, 0, sizeof t->sum[k].lane);
     run_range(t, sample * c->unit + first, sample * c->unit + end);
     double *partial = c->step->scratch;
     for (int k = 0, n = 0; k < c->step->n_out; k++) {

@@ -27,7 +27,8 @@ struct tile_product {
     int add, relu;
     const real *scale, *bias;
     const word *mask;
-    real *sums;
+    const real *border[2]; /* of each vector */
+    real *sums[2];
     const char *ahead; /* asked for, ahead_step bytes in each piece of the depth */
     int64_t ahead_step;
     int ahead_write;
@@ -76,6 +77,11 @@ ALWAYS_INLINE void transform(const int rows, const int vectors, vec sum[BLOCK_RO
 {
     const real *scale = p->scale, *bias = p->bias;
     const word *mask = p->mask;
+    UNROLL for (int v = 0; v < vectors; v++)
+    {
+        const real *border = p->border[v];
+        if (border) UNROLL for (int r = 0; r < rows; r++) sum[r][v] += vec_load(border + r * LANES);
+    }
     if (scale) FOR_EACH_SUM sum[r][v] *= vec_splat(scale[r]);
     if (bias) FOR_EACH_SUM sum[r][v] += vec_splat(bias[r]);
     /* Not max(x, 0), which would swallow NaN. */
@@ -89,7 +95,7 @@ ALWAYS_INLINE void transform(const int rows, const int vectors, vec sum[BLOCK_RO
 ALWAYS_INLINE void finish(const int rows, const int vectors, vec sum[BLOCK_ROWS][2],
                           const struct tile_product *p)
 {
-    real *sums = p->sums;
+    real *sums = p->sums[0];
     if (p->add) {
         const real *c = p->c;
         UNROLL for (int r = 0; r < rows; r++, c += p->c_stride)
@@ -105,11 +111,16 @@ ALWAYS_INLINE void finish(const int rows, const int vectors, vec sum[BLOCK_ROWS]
     if (!p->c) store_operands(rows, vectors, sum, &p->to);
 #endif
     if (!sums) return;
+    const int together = vectors == 2 && sums == p->sums[1];
     UNROLL for (int r = 0; r < rows; r++)
     {
-        const vec total = vectors == 2 ? sum[r][0] + sum[r][1] : sum[r][0];
+        const vec total = together ? sum[r][0] + sum[r][1] : sum[r][0];
         vec_store(sums + r * LANES, vec_load(sums + r * LANES) + total);
     }
+    if (vectors == 1 || together) return;
+    sums = p->sums[1];
+    UNROLL for (int r = 0; r < rows; r++)
+        vec_store(sums + r * LANES, vec_load(sums + r * LANES) + sum[r][1]);
 }
 
 ALWAYS_INLINE void kernel(const int rows, const int vectors, const int form,
@@ -250,7 +261,12 @@ ALWAYS_INLINE void run_block(const struct product *p, struct tile_product *t, in
         t->bias = p->bias ? p->bias + row : NULL;
         t->relu = p->relu;
         t->mask = p->mask ? p->mask + plain_at : NULL;
-        t->sums = p->sums ? p->sums + row * LANES : NULL;
+        for (int v = 0; v < vectors; v++) {
+            const int64_t kind = p->kinds ? p->kinds[2 * panel + v] : 0;
+            const int64_t at = (kind * p->rows + row) * LANES;
+            t->border[v] = p->border && kind > 0 ? p->border + at : NULL;
+            t->sums[v] = p->sums ? p->sums + at : NULL;
+        }
     }
     if (t->ahead_step > 0) move_ahead(p->ahead, t);
     if (p->exact && columns < vectors * LANES)

@@ -65,11 +65,13 @@ struct product {
     int exact;        /* nothing is written behind the last column */
     int add;          /* C += */
     /* What is done to C on the way, in this order; NULL and 0: nothing. */
+    const real *border;  /* (kinds, rows, LANES): C[r] += the vector of its kind, if not kind 0 */
     const real *scale;   /* C[r][...] *= scale[r] */
     const real *bias;    /* C[r][...] += bias[r] */
     int relu;            /* C = max(C, 0) */
     const word *mask;    /* C = 0 where mask <= 0: plain panels (rows, columns) */
-    real *sums;          /* (rows, LANES): sums[r] += vectors of C[r]; not with exact */
+    real *sums;          /* (kinds, rows, LANES): sums[r] += vectors of C[r]; not with exact */
+    const int8_t *kinds; /* of the vectors in a row of C; NULL: all are of kind 0 */
     struct ahead *ahead; /* what to ask for on the way; NULL: nothing */
 };
 

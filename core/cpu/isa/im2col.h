@@ -20,6 +20,7 @@ struct tile {
     /* Of each pixel: where it is, and in which image, counted from the tile's first. Up to the next
      * whole panel there are pixels that are nowhere, y = FAR_AWAY. */
     real_int x[TILE_MAX], y[TILE_MAX], image[TILE_MAX];
+    int8_t border[TILE_MAX / LANES]; /* kinds of vectors, for those who want them */
 };
 #define FAR_AWAY (-(1 << 30))
 

@@ -40,15 +40,25 @@ ALWAYS_INLINE sum_vec load_sum(const real *p)
 
 static void sum_row(double *lane, const real *a, int64_t n, int64_t stride)
 {
-    sum_vec *sum = (sum_vec *)lane;
     int64_t i = 0;
     if (stride == 1) {
-        for (; i + ROW_LANES <= n; i += ROW_LANES)
-            for (int k = 0; k < 4; k++) sum[k] += load_sum(a + i + k * SUM_LANES);
+        sum_vec *sum = (sum_vec *)lane, s0 = sum[0], s1 = sum[1], s2 = sum[2], s3 = sum[3];
+        for (; i + ROW_LANES <= n; i += ROW_LANES) {
+            s0 += load_sum(a + i);
+            s1 += load_sum(a + i + SUM_LANES);
+            s2 += load_sum(a + i + 2 * SUM_LANES);
+            s3 += load_sum(a + i + 3 * SUM_LANES);
+        }
+        sum[0] = s0;
+        sum[1] = s1;
+        sum[2] = s2;
+        sum[3] = s3;
         for (int k = 0; i + SUM_LANES <= n; i += SUM_LANES) sum[k++] += load_sum(a + i);
     }
     for (; i < n; i++) lane[i % ROW_LANES] += (double)a[i * stride];
 }
+
+void NAME(reduce_row)(double *lane, const real *a, int64_t n) { sum_row(lane, a, n, 1); }
 
 static void sum_columns(double *sum, const real *a, int64_t n, int64_t stride)
 {

@@ -6,6 +6,8 @@
 /* Element i of a row goes to lane i % ROW_LANES; the sum of the lanes, which change. */
 enum { ROW_LANES = VEC_BYTES / 2 };
 double NAME(reduce_lanes)(double *lane);
+/* Adds n elements to the lanes, the first to lane 0. */
+void NAME(reduce_row)(double *lane, const real *, int64_t n);
 
 /* Into how many parts the reduced elements of each output are cut, part k of a row being
  * row k / parts .. row (k + 1) / parts - 1. At most `longest`. */

@@ -39,7 +39,8 @@ extern const struct tile_operation NAME(tile_operations)[OP_COUNT];
 
 /* Where a tile's elements are added up: element i of a sum goes to lane i % ROW_LANES. */
 struct tile_sum {
-    double lane[ROW_LANES];
+    _Alignas(VEC_BYTES) double lane[ROW_LANES];
+    real element[TILE];
     int64_t n; /* elements of this tile, from the first on */
 };
 
