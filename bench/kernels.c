@@ -1,10 +1,14 @@
 /* kernels.c - how fast the products are: GFLOP/s and the share of this processor's multiply-add
  * peak, which is measured in the same run, between the shapes. One thread unless the first argument
  * says otherwise; the second is the time for each line, in seconds; the third is the part to run:
- * S, M, C, odd or single. GLOW_CPU chooses the instruction set.
+ * S, M, C, odd, single or all; the fourth "bf16" for products of bfloats, beside the peak of such.
+ * GLOW_CPU chooses the instruction set.
  *
  * The coupling networks are those of bench-s, bench-m and bench-c at each level. FLOPs are those of
  * the convolutions alone, three times the forward pass for a training step. */
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 #include "backend.h"
 #include "packing.h"
 #include <math.h>
@@ -13,6 +17,7 @@
 #include <string.h>
 #include <time.h>
 
+static const struct backend *backend = &backend_cpu; /* or its variant for bf16 */
 static struct engine *engine;
 static double seconds_per_line = 0.3;
 static double best_peak;
@@ -55,10 +60,26 @@ PEAK(peak_avx512, 64, "avx512f,fma")
 PEAK(peak_avx2, 32, "avx2,fma")
 PEAK(peak_base, 16, "sse2")
 
+__attribute__((noinline, target("avx512f,avx512bf16"))) static double peak_avx512bf16(long rounds)
+{
+    __m512 s[12], sum = _mm512_setzero_ps();
+    const __m512bh x = (__m512bh)_mm512_set1_epi32(0x3f803f80);
+    UNROLL for (int i = 0; i < 12; i++) s[i] = _mm512_set1_ps((float)i);
+    for (long n = 0; n < rounds; n++) {
+        UNROLL for (int i = 0; i < 12; i++) s[i] = _mm512_dpbf16_ps(s[i], x, x);
+        __asm__ volatile("" : "+v"(s[0]));
+    }
+    UNROLL for (int i = 0; i < 12; i++) sum += s[i];
+    __asm__ volatile("" : "+v"(sum));
+    return (double)rounds * 12 * 2 * 32;
+}
+
 static double peak_flops(long rounds)
 {
     const char *set = getenv("GLOW_CPU");
-    if (set ? !strcmp(set, "avx512") : __builtin_cpu_supports("avx512f"))
+    const int bf16 = set ? !strcmp(set, "avx512bf16") : __builtin_cpu_supports("avx512bf16");
+    if (bf16 && backend != &backend_cpu) return peak_avx512bf16(rounds);
+    if (set ? !strncmp(set, "avx512", 6) : __builtin_cpu_supports("avx512f"))
         return peak_avx512(rounds);
     if (set ? !strcmp(set, "avx2") : __builtin_cpu_supports("fma")) return peak_avx2(rounds);
     return peak_base(rounds);
@@ -121,8 +142,8 @@ static void prepare(struct work *w)
     w->step.out = w->out;
     w->step.ai = w->ai;
     w->step.ad = w->ad;
-    w->step.run = backend_cpu.kernel(w->step.op, DT_F32);
-    w->step.scratch = memory((int64_t)backend_cpu.scratch(engine, &w->step) / 4 + 16, 0);
+    w->step.run = backend->kernel(w->step.op, DT_F32);
+    w->step.scratch = memory((int64_t)backend->scratch(engine, &w->step) / 4 + 16, 0);
 }
 
 static void release(struct work *w)
@@ -175,11 +196,10 @@ static struct work chain_work(int64_t n, int64_t size, int64_t in, int64_t width
     w.step.in = w.in;
     w.step.ai = w.ai;
     w.step.ad = w.ad;
-    for (int i = 0; i < 2; i++)
-        w.out[1 + i] = image(1, backend_cpu.chain_hidden(&w.step, i), 0, 0, 0);
+    for (int i = 0; i < 2; i++) w.out[1 + i] = image(1, backend->chain_hidden(&w.step, i), 0, 0, 0);
     for (int i = 0; i < 3; i++) {
         struct tensor *weights = &w.in[1 + 3 * i];
-        backend_cpu.chain_packing(&w.step, i, &packings[i]);
+        backend->chain_packing(&w.step, i, &packings[i]);
         backend_cpu.release(engine, weights->data);
         weights->data = memory(packings[i].count, 0);
         float *plain = memory(tensor_count(weights), 1);
@@ -341,7 +361,7 @@ static void singles(void)
 
 static int wanted(int argc, char **argv, const char *part)
 {
-    return argc <= 3 || !strcmp(argv[3], part);
+    return argc <= 3 || !strcmp(argv[3], "all") || !strcmp(argv[3], part);
 }
 
 int main(int argc, char **argv)
@@ -359,6 +379,7 @@ int main(int argc, char **argv)
     static const struct net odd[] = { { "28x28, one image", 1, 28, 2, 100, 4 },
                                       { "39x39, three images", 3, 39, 3, 77, 6 } };
     if (argc > 2) seconds_per_line = atof(argv[2]);
+    if (argc > 4 && !strcmp(argv[4], "bf16")) backend = backend_cpu.bf16;
     if (backend_cpu.open(&engine, argc > 1 ? atoi(argv[1]) : 1)) {
         fprintf(stderr, "%s\n", fail_message());
         return 1;
