@@ -28,18 +28,20 @@ static struct work carve_work(const struct chain_backward *b, struct carve *room
 {
     const struct chain *c = b->chain;
     struct work w = { .tile = CARVE(room, struct tile, 1) };
-    int64_t input = 0, d = 0, turned = 0, sums = 0;
+    int64_t input = 0, d = 0, turned = 0, sums = 0, again = 0;
     for (int i = 0; i < c->n_segments; i++) {
         const struct chain_stage *s = &c->stage[c->first[i]];
         input = max_int(input, s->depth);
         sums = max_int(sums, s->in * b->units.pitch);
+        again |= computes_again(b, i, c->first[i]);
     }
     for (int i = 0; i < c->n_stages; i++) {
         const struct chain_stage *s = &c->stage[i];
         d = max_int(d, max_int(s->rows, s->depth));
         turned = max_int(turned, panels_words(c->tile, s->packing.turned ? s->rows : s->depth));
     }
-    w.input = carve_panels(room, chain_plain_size(c, input), chain_paired_size(c, input));
+    w.input =
+        carve_panels(room, chain_plain_size(c, input), again ? chain_paired_size(c, input) : 0);
     w.d[0] = carve_panels(room, chain_plain_size(c, d), chain_paired_size(c, d));
     w.d[1] = carve_panels(room, chain_plain_size(c, d), chain_paired_size(c, d));
     if (PER_WORD > 1) w.wide = CARVE(room, real, chain_tile_size(c, d));
