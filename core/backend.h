@@ -41,7 +41,7 @@ struct run {
 };
 
 /* The most that a FUSED step holds. */
-enum { FUSED_OPS = 64, FUSED_INPUTS = 48, FUSED_OUTPUTS = 8 };
+enum { FUSED_OPS = 64, FUSED_INPUTS = 48, FUSED_OUTPUTS = 4 };
 
 typedef void (*kernel_fn)(const struct step *, struct run *);
 
