@@ -91,6 +91,14 @@ ALWAYS_INLINE vec word_load_row(const word *from, const int v)
     return (vec)(__builtin_convertvector(half, vec_word) << 16);
 }
 #endif
-
 #endif
+
+/* A number as a product sees it. */
+ALWAYS_INLINE vec word_rounded(vec x)
+{
+#ifdef BF16
+    x = word_first(word_pair(x, x));
+#endif
+    return x;
+}
 #endif
