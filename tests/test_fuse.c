@@ -515,9 +515,10 @@ END_TEST
  * maths hardly, and to sample from one takes half. */
 START_TEST(memory)
 {
+    const char *elementwise = "input = [32, 32, 3]; flow = ( { layer = \"crease\"; } );";
     rig_load("plugins/crease.c");
     for (int which = 0; which < 2; which++) {
-        struct model *m = rig_model(which ? texts[0] : rig_glow(32, 3, 3, 4, 64), DT_F32);
+        struct model *m = rig_model(which ? elementwise : rig_glow(32, 3, 3, 4, 64), DT_F32);
         for (int kind = PROGRAM_TRAIN; kind <= PROGRAM_SAMPLE; kind++) {
             const struct program_options o = { .kind = (enum program_kind)kind, .batch = 16 };
             struct bump names = { 0 };
@@ -528,8 +529,10 @@ START_TEST(memory)
             ck_assert_int_eq(graph_fuse(&d.g), GLOW_OK);
             ck_assert_int_eq(plan_make(&after, d.g, m->engine), GLOW_OK);
             ck_assert_uint_lt(after->n_order, before->n_order);
-            int64_t more = which && kind == PROGRAM_TRAIN ? before->arena_bytes / 50 : 0;
-            ck_assert_int_le(after->arena_bytes, before->arena_bytes + more);
+            int64_t more = which && kind == PROGRAM_TRAIN ? before->arena_bytes / 20 : 0;
+            ck_assert_msg(after->arena_bytes <= before->arena_bytes + more,
+                          "model %d, program %d: %lld bytes, %lld before", which, kind,
+                          (long long)after->arena_bytes, (long long)before->arena_bytes);
             if (which && kind == PROGRAM_SAMPLE)
                 ck_assert_int_lt(2 * after->arena_bytes, before->arena_bytes + 4096);
             plan_free(before);
