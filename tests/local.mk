@@ -62,6 +62,7 @@ check_PROGRAMS += \
 	%D%/test_checkpoint \
 	%D%/test_conform \
 	%D%/test_flow \
+	%D%/test_fuse \
 	%D%/test_gradient \
 	%D%/test_graph \
 	%D%/test_model \
@@ -91,6 +92,7 @@ check_PROGRAMS += \
 %C%_test_checkpoint_LDADD = $(engine_LIBS)
 %C%_test_conform_LDADD = $(engine_LIBS)
 %C%_test_flow_LDADD = $(engine_LIBS)
+%C%_test_fuse_LDADD = $(engine_LIBS)
 %C%_test_gradient_LDADD = $(engine_LIBS)
 %C%_test_graph_LDADD = $(engine_LIBS)
 %C%_test_model_LDADD = $(engine_LIBS)
