@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "fuse.h"
 #include "plan.h"
 #include "rig.h"
 
@@ -20,8 +21,9 @@ static void make(struct planned *p, struct model *m, const struct program_option
     *p = (struct planned){ .d = { .memory = &p->memory } };
     p->d.memory = &p->memory;
     if (walk_describe(&p->d, m, o) != GLOW_OK) ck_abort_msg("%s", fail_message());
+    p->d.g->separate = separate;
+    if (graph_fuse(&p->d.g) != GLOW_OK) ck_abort_msg("%s", fail_message());
     p->g = p->d.g;
-    p->g->separate = separate;
     if (plan_make(&p->plan, p->g, m->engine) != GLOW_OK) ck_abort_msg("%s", fail_message());
 }
 
@@ -120,17 +122,28 @@ static bool in_order(const struct graph *g, value_id id)
     return !v->type.batched || g->batch == 1 || v->stride[0] == step;
 }
 
+/* Whether an operation of a fused step reads the input after output `out` is made, or while. */
+static bool read_later(const struct node *n, uint32_t input, uint32_t out)
+{
+    const int64_t *ai = n->ai, n_operations = ai[0];
+    for (int64_t i = ai[1 + 4 * n_operations + out] + 1; i < n_operations; i++)
+        for (int k = 0; k < 3; k++)
+            if (ai[2 + 4 * i + k] == input) return true;
+    return ai[1 + 4 * ai[1 + 4 * n_operations + out]] == OP_SUM;
+}
+
 /* Whether y is the elementwise result that takes the place of x, which dies in that step. */
 static bool replaces(const struct graph *g, const struct life *x, const struct life *y)
 {
     if (!x->value || !y->value || x->last != y->first || x->begin != y->begin) return false;
     const struct node *n = graph_maker(g, y->value);
     bool reads = false;
-    if (op_classes[n->op] != CLASS_ELEM || x->end != y->end) return false;
+    if ((op_classes[n->op] != CLASS_ELEM && n->op != OP_FUSED) || x->end != y->end) return false;
     for (uint32_t k = 0; k < n->n_in; k++) {
         if (g->values[n->in[k]].base != x->value) continue;
         if (!in_order(g, n->in[k]) || bytes_of(g, &g->values[n->in[k]]) != y->end - y->begin)
             return false;
+        if (n->op == OP_FUSED && read_later(n, k, g->values[y->value].out)) return false;
         reads = true;
     }
     return reads;
