@@ -123,8 +123,8 @@ run()
     for config in configs/bench-s.cfg configs/bench-m.cfg configs/bench-c.cfg; do
         for math in fp32 tf32 bf16; do
             for mode in train sample; do
-                GLOW_CUDA_MATH=$math host/glow bench "$config" --mode $mode \
-                    --set 'train.backend="cuda"' \
+                GLOW_CUDA_MATH=${math/bf16/fp32} host/glow bench "$config" --mode $mode \
+                    --set 'train.backend="cuda"' --set "train.precision=\"${math/tf32/fp32}\"" \
                     > "$out/$(basename "$config" .cfg)-$mode-$math.json" 2>> "$out/bench.log" ||
                     { echo "FAILED: bench $config $mode $math"; failed=1; }
             done

@@ -17,7 +17,8 @@ expect()
 {
     local backend=$1 code=$2 words=$3 status=0
     shift 3
-    env -u GLOW_BACKEND "$@" "$GLOW" train "$work/run.cfg" --set "data.batch=${batch:-8}" --set "train.backend=\"$backend\"" \
+    env -u GLOW_BACKEND "$@" "$GLOW" train "$work/run.cfg" --set "data.batch=${batch:-8}" \
+        --set "train.precision=\"${precision:-fp32}\"" --set "train.backend=\"$backend\"" \
         --out "$work/out" --force > "$work/said" 2>&1 || status=$?
     [ "$status" = "$code" ] || complain "$backend, $*: exit code $status, expected $code"
     grep -q "$words" "$work/said" || complain "$backend, $*: does not say \"$words\""
@@ -62,7 +63,9 @@ expect cuda 2 'of another build' GLOW_BACKEND_PATH="$work/other"
 expect cuda 0 'stand-in sm_90'
 expect auto 0 'stand-in sm_90'
 batch=500000 expect cuda 1 'no room for' CUDA_STANDIN_MEMORY=48
-expect cuda 2 'GLOW_CUDA_MATH=int8: expected fp32, tf32 or bf16' GLOW_CUDA_MATH=int8
+expect cuda 2 'GLOW_CUDA_MATH=int8: expected fp32 or tf32' GLOW_CUDA_MATH=int8
+expect cuda 0 'stand-in sm_90 tf32' GLOW_CUDA_MATH=tf32
+precision=bf16 expect cuda 0 'stand-in sm_90 bf16'
 
 # Training that runs out of memory when it goes on leaves the checkpoint as it was.
 "$GLOW" train "$work/run.cfg" --out "$work/kept" > "$work/said" 2>&1 || complain 'training failed'
