@@ -159,6 +159,18 @@ static void print_programs(struct model *m, const struct settings *s)
         (const char *const[]){ "auto", "store", "recompute", "invert" }[s->memory]);
 }
 
+/* What the device has handed out by now: parameters, and at most one of the programs above. */
+static void print_device(const struct model *m)
+{
+    struct memory_report r;
+    if (!m->backend->memory) return;
+    m->backend->memory(m->engine, &r);
+    printf("Memory of %s: %.1f MB in use, %.1f MB at most, %.1f MB reserved; %.1f of %.1f MB "
+           "free.\n",
+           m->backend->kernels(m->engine), (double)r.used / 1e6, (double)r.peak / 1e6,
+           (double)r.reserved / 1e6, (double)r.available / 1e6, (double)r.all / 1e6);
+}
+
 static void print_parameters(const struct model *m)
 {
     char shape[64];
@@ -190,6 +202,7 @@ static glow_status describe_model(struct session *s, const struct request *q)
 {
     TRY(print_layers(s->model));
     print_programs(s->model, &s->settings);
+    print_device(s->model);
     if (q->parameters) print_parameters(s->model);
     return q->options ? print_options(s->model) : GLOW_OK;
 }

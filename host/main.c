@@ -34,6 +34,10 @@ static void print_help(FILE *f)
           "environment\n"
           "  GLOW_PLUGIN_PATH  directories of plug-ins, searched first, separated by colons\n"
           "  GLOW_CPU          instruction set of the kernels: avx512bf16, avx512, avx2 or base\n"
+          "  GLOW_BACKEND      what train.backend = \"auto\" takes: cpu or cuda\n"
+          "  GLOW_BACKEND_PATH directories of glow-cuda.so, searched first\n"
+          "  GLOW_CUDA_MATH    products of fp32 numbers on a GPU: fp32 or tf32\n"
+          "  GLOW_CUDA_CHECK   1: wait after each operation on a GPU, and name the one that fails\n"
           "  GLOW_CACHE_DIR    decoded data sets; default ~/.cache/glow\n",
           f);
 }

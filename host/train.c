@@ -84,8 +84,16 @@ static void describe(const struct training *t)
         (double)(p->arena_bytes + p->fixed_bytes) / 1e6,
         (double)arenas * (double)m->n_elements * (double)dtype_size(m->real) / 1e6,
         policies[t->trainer.memory], p->stored, p->couplings);
-    fprintf(stderr, "threads  %d, %s kernels\n", m->backend->threads(m->engine),
-            m->backend->kernels(m->engine));
+    if (!m->backend->memory) {
+        fprintf(stderr, "threads  %d, %s kernels\n", m->backend->threads(m->engine),
+                m->backend->kernels(m->engine));
+        return;
+    }
+    struct memory_report r;
+    m->backend->memory(m->engine, &r);
+    fprintf(stderr, "device   %s; %.1f MB in use, %.1f of %.1f MB free\n",
+            m->backend->kernels(m->engine), (double)r.used / 1e6, (double)r.available / 1e6,
+            (double)r.all / 1e6);
 }
 
 /* Where the parameters come from: a checkpoint, or their initial values and the first batches. */
@@ -216,9 +224,19 @@ static glow_status log_step(struct training *t)
         NUMBER("rows_per_second", passed > 0 ? (double)(steps * s->batch) / passed : NAN),
         NUMBER("seconds", seconds),
         NUMBER("waited", data_stream_waited(t->stream)),
-        NUMBER("inversion_error", r->inversion_error),
+        NUMBER("inversion_error", r->inversion_error), /* the last ones are not always there */
+        NUMBER("device_mb", 0),
+        NUMBER("device_peak_mb", 0),
     };
-    int n = (int)(sizeof fields / sizeof *fields) - (isnan(r->inversion_error) ? 1 : 0);
+    int n = (int)(sizeof fields / sizeof *fields) - 2;
+    const struct model *m = t->session.model;
+    if (isnan(r->inversion_error)) n--;
+    if (m->backend->memory) {
+        struct memory_report memory;
+        m->backend->memory(m->engine, &memory);
+        fields[n++] = (struct runlog_field)NUMBER("device_mb", (double)memory.used / 1e6);
+        fields[n++] = (struct runlog_field)NUMBER("device_peak_mb", (double)memory.peak / 1e6);
+    }
     t->logged_seconds = seconds;
     t->logged_step = step;
     t->loss_sum = 0;

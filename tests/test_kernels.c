@@ -626,6 +626,12 @@ START_TEST(singular_matrices)
     ck_assert(isinf(logdet) && logdet < 0);
     ck_assert_int_eq(run_step(engine, OP_INVERSE, &in, 1, &matrix, 1), GLOW_EINVAL);
     ck_assert_str_eq(fail_message(), "flow.3: inverse: the 2 by 2 matrix is singular");
+    a[0] = a[3] = 0; /* regular, but only with its rows swapped */
+    a[1] = 4;
+    ck_assert_int_eq(run_step(engine, OP_SLOGDET, &in, 1, &out, 1), GLOW_OK);
+    ck_assert_double_eq_tol(logdet, log(8), 1e-12);
+    ck_assert_int_eq(run_step(engine, OP_INVERSE, &in, 1, &matrix, 1), GLOW_OK);
+    ck_assert(inverse[0] == 0 && inverse[1] == 0.5f && inverse[2] == 0.25f && inverse[3] == 0);
     a[0] = NAN;
     ck_assert_int_eq(run_step(engine, OP_SLOGDET, &in, 1, &out, 1), GLOW_OK);
     ck_assert(isnan(logdet));

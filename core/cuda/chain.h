@@ -19,7 +19,7 @@
 extern "C" {
 #endif
 
-enum { CHAIN_STAGES = 16, GROUP_PIXELS = 16384 };
+enum { CHAIN_STAGES = 16, GROUP_PIXELS = CUT(16384, 40) };
 enum { STAGE_POINT, STAGE_GATHER, STAGE_SCATTER };
 
 /* Channels of images anywhere: planes or pixels. */

@@ -66,6 +66,13 @@ struct engine {
 
 enum { WORKSPACE_BYTES = 32 << 20 };
 
+/* A size that work is cut into. That of the emulator is small, so that tests come by the seams. */
+#ifdef CUDA_EMULATOR
+#define CUT(device, emulator) emulator
+#else
+#define CUT(device, emulator) device
+#endif
+
 /* ---- engine.c */
 
 /* Records a failed call of a library: "conv2d in level.0.affine: cudnn: ...". */

@@ -1,5 +1,6 @@
 /* engine.c - the CUDA backend: engines, running lists of steps, and recording them as graphs. */
 #include "engine.h"
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,31 +82,30 @@ int engine_usable(char *why, size_t size)
     return pools;
 }
 
-/* How products of f32 are computed: GLOW_CUDA_MATH. */
-static glow_status choose_math(struct engine *e, const char **name)
+/* How products of f32 are computed: in bf16 where the configuration says so, else as GLOW_CUDA_MATH
+ * says. */
+static glow_status choose_math(struct engine *e, bool bf16, const char **name)
 {
-    static const struct {
-        const char *name;
-        cublasComputeType_t type;
-    } all[] = { { "fp32", CUBLAS_COMPUTE_32F },
-                { "tf32", CUBLAS_COMPUTE_32F_FAST_TF32 },
-                { "bf16", CUBLAS_COMPUTE_32F_FAST_16BF } };
     const char *wish = getenv("GLOW_CUDA_MATH");
-    if (!wish || !*wish) wish = "fp32";
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (!strcmp(wish, all[i].name)) {
-            e->products = all[i].type;
-            *name = all[i].name;
-            return GLOW_OK;
-        }
-    return fail(GLOW_EINVAL, "GLOW_CUDA_MATH=%s: expected fp32, tf32 or bf16", wish);
+    *name = "fp32";
+    e->products = CUBLAS_COMPUTE_32F;
+    if (bf16) {
+        *name = "bf16";
+        e->products = CUBLAS_COMPUTE_32F_FAST_16BF;
+    } else if (wish && !strcmp(wish, "tf32")) {
+        *name = "tf32";
+        e->products = CUBLAS_COMPUTE_32F_FAST_TF32;
+    } else if (wish && *wish && strcmp(wish, "fp32") != 0) {
+        return fail(GLOW_EINVAL, "GLOW_CUDA_MATH=%s: expected fp32 or tf32", wish);
+    }
+    return GLOW_OK;
 }
 
-static glow_status describe_device(struct engine *e)
+static glow_status describe_device(struct engine *e, bool bf16)
 {
     struct cudaDeviceProp p;
     const char *math = "";
-    TRY(choose_math(e, &math));
+    TRY(choose_math(e, bf16, &math));
     TRY_CUDA(cudaGetDevice(&e->device));
     TRY_CUDA(cudaGetDeviceProperties(&p, e->device));
     snprintf(e->name, sizeof e->name, "%.200s sm_%d%d %s", p.name, p.major, p.minor, math);
@@ -128,12 +128,12 @@ static glow_status open_libraries(struct engine *e)
     return GLOW_OK;
 }
 
-static glow_status fill_engine(struct engine *e)
+static glow_status fill_engine(struct engine *e, bool bf16)
 {
     void *p;
     const char *check = getenv("GLOW_CUDA_CHECK");
     e->check_each = check && *check && strcmp(check, "0") != 0;
-    TRY(describe_device(e));
+    TRY(describe_device(e, bf16));
     TRY_CUDA(cudaStreamCreateWithFlags(&e->stream, cudaStreamNonBlocking));
     TRY_CUDA(cudaStreamCreateWithFlags(&e->copies, cudaStreamNonBlocking));
     TRY_CUDA(cudaHostAlloc(&p, sizeof *e->fault, cudaHostAllocDefault));
@@ -164,18 +164,29 @@ static void cuda_close(struct engine *e)
     free(e);
 }
 
-static glow_status cuda_open(struct engine **out, int threads)
+static glow_status open_engine(struct engine **out, bool bf16)
 {
     struct engine *e = calloc(1, sizeof *e);
-    (void)threads; /* of the CPU; there is one host thread */
     *out = NULL;
     if (!e) return fail_memory(sizeof *e, "cuda engine");
-    glow_status status = fill_engine(e);
+    glow_status status = fill_engine(e, bf16);
     if (status == GLOW_OK)
         *out = e;
     else
         cuda_close(e);
     return status;
+}
+
+/* threads: of the CPU; here there is one. */
+static glow_status cuda_open(struct engine **out, int threads)
+{
+    (void)threads;
+    return open_engine(out, false);
+}
+static glow_status cuda_open_bf16(struct engine **out, int threads)
+{
+    (void)threads;
+    return open_engine(out, true);
 }
 
 static int cuda_threads(const struct engine *e)
@@ -295,30 +306,32 @@ static void cuda_forget(struct engine *e, struct recording *r)
     free(r);
 }
 
-const struct backend backend_cuda = {
-    .name = "cuda",
-    .open = cuda_open,
-    .close = cuda_close,
-    .threads = cuda_threads,
-    .kernels = cuda_kernels,
-    .alloc = memory_alloc,
-    .release = memory_release,
-    .kernel = table_kernel,
-    .scratch = table_scratch,
-    .chain_hidden = cuda_chain_hidden,
-    .run = cuda_run,
-    .optim = cuda_optim,
-    .sum_squares = cuda_sum_squares,
-    .ema = cuda_ema,
-    .profile = cuda_profile,
-    .upload = memory_upload,
-    .download = memory_download,
-    .copy = memory_copy,
-    .finish = engine_finish,
-    .update_begin = update_begin,
-    .update_end = update_end,
-    .record = cuda_record,
-    .replay = cuda_replay,
-    .forget = cuda_forget,
+/* clang-format off */
+#define MEMBERS                                                                                    \
+    .name = "cuda",                                                                                \
+    .close = cuda_close,                                                                           \
+    .threads = cuda_threads,                                                                       \
+    .kernels = cuda_kernels,                                                                       \
+    .alloc = memory_alloc,                                                                         \
+    .release = memory_release,                                                                     \
+    .kernel = table_kernel,                                                                        \
+    .scratch = table_scratch,                                                                      \
+    .chain_hidden = cuda_chain_hidden,                                                             \
+    .run = cuda_run,                                                                               \
+    .optim = cuda_optim,                                                                           \
+    .sum_squares = cuda_sum_squares,                                                               \
+    .ema = cuda_ema,                                                                               \
+    .profile = cuda_profile,                                                                       \
+    .upload = memory_upload,                                                                       \
+    .download = memory_download,                                                                   \
+    .copy = memory_copy,                                                                           \
+    .finish = engine_finish,                                                                       \
+    .update_begin = update_begin,                                                                  \
+    .update_end = update_end,                                                                      \
+    .record = cuda_record,                                                                         \
+    .replay = cuda_replay,                                                                         \
+    .forget = cuda_forget,                                                                         \
     .memory = memory_report,
-};
+/* clang-format on */
+static const struct backend backend_cuda_bf16 = { .open = cuda_open_bf16, MEMBERS };
+const struct backend backend_cuda = { .open = cuda_open, .bf16 = &backend_cuda_bf16, MEMBERS };

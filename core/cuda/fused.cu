@@ -8,7 +8,7 @@
 #include "axes.h"
 #include "element.h"
 
-enum { SUM_PART = 2048, MAX_PARTS = 256 }; /* elements of a part, at least; parts of a sample */
+enum { SUM_PART = CUT(2048, 16), MAX_PARTS = 256 }; /* elements of a part, at least; parts of a sample */
 
 struct chain_code {
     int32_t n, n_in, n_out;

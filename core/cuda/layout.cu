@@ -87,7 +87,7 @@ extern "C" void cuda_kernel_PLACE(const struct step *step, struct run *run)
 /* ---------------------------------------------------------------- take */
 
 /* Indices travel as an argument of the launch, some at a time: nothing to keep in memory. */
-enum { LOOKUP = 768 };
+enum { LOOKUP = CUT(768, 3) };
 struct lookup {
     int64_t out_stride, in_stride; /* of the axis that is looked up */
     int32_t n, adjoint;

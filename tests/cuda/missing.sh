@@ -2,6 +2,7 @@
 # missing.sh - what glow says and does where CUDA, or a part of it, is missing: one line that names the
 # part and where it was looked for; then the CPU, or exit code 2 where the configuration insists.
 . "${srcdir:?}/tests/cuda/common.sh"
+[ "${GLOW_TEST_GPU:-0}" = 1 ] && { echo 'needs the stand-in: a GPU does not go away'; exit 77; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cat > "$work/run.cfg" <<TEXT
@@ -16,7 +17,8 @@ expect()
 {
     local backend=$1 code=$2 words=$3 status=0
     shift 3
-    env -u GLOW_BACKEND "$@" "$GLOW" train "$work/run.cfg" --set "data.batch=${batch:-8}" --set "train.backend=\"$backend\"" \
+    env -u GLOW_BACKEND "$@" "$GLOW" train "$work/run.cfg" --set "data.batch=${batch:-8}" \
+        --set "train.precision=\"${precision:-fp32}\"" --set "train.backend=\"$backend\"" \
         --out "$work/out" --force > "$work/said" 2>&1 || status=$?
     [ "$status" = "$code" ] || complain "$backend, $*: exit code $status, expected $code"
     grep -q "$words" "$work/said" || complain "$backend, $*: does not say \"$words\""
@@ -61,7 +63,9 @@ expect cuda 2 'of another build' GLOW_BACKEND_PATH="$work/other"
 expect cuda 0 'stand-in sm_90'
 expect auto 0 'stand-in sm_90'
 batch=500000 expect cuda 1 'no room for' CUDA_STANDIN_MEMORY=48
-expect cuda 2 'GLOW_CUDA_MATH=int8: expected fp32, tf32 or bf16' GLOW_CUDA_MATH=int8
+expect cuda 2 'GLOW_CUDA_MATH=int8: expected fp32 or tf32' GLOW_CUDA_MATH=int8
+expect cuda 0 'stand-in sm_90 tf32' GLOW_CUDA_MATH=tf32
+precision=bf16 expect cuda 0 'stand-in sm_90 bf16'
 
 # Training that runs out of memory when it goes on leaves the checkpoint as it was.
 "$GLOW" train "$work/run.cfg" --out "$work/kept" > "$work/said" 2>&1 || complain 'training failed'
@@ -70,6 +74,18 @@ CUDA_STANDIN_MEMORY=48 "$GLOW" train "$work/kept" --resume --steps 4 --set data.
     complain 'trained without memory'
 [ "$before" = "$(cksum < "$work/kept/checkpoint.safetensors")" ] || complain 'another checkpoint'
 "$GLOW" train "$work/kept" --resume --steps 4 > "$work/said" 2>&1 || complain 'does not go on'
+
+# Statistics of memory: in the log and from `glow info`.
+grep -q '"device_mb"' "$work/kept/log.jsonl" || { echo 'no device_mb in the log'; failed=1; }
+"$GLOW" info "$work/kept" > "$work/said" 2>&1 || complain 'glow info fails'
+grep -q 'Memory of stand-in sm_90 fp32: ' "$work/said" || complain 'glow info: no memory'
+
+# Each operation waited for: slower, and the same.
+GLOW_CUDA_CHECK=1 "$GLOW" train "$work/run.cfg" --out "$work/checked" > "$work/said" 2>&1 ||
+    complain 'GLOW_CUDA_CHECK=1 fails'
+"$GLOW" train "$work/run.cfg" --out "$work/plain" > "$work/said" 2>&1 || complain 'fails'
+cmp -s "$work/checked/checkpoint.safetensors" "$work/plain/checkpoint.safetensors" ||
+    { echo 'GLOW_CUDA_CHECK=1 changes the result'; failed=1; }
 
 # Neither the program nor a plug-in links CUDA.
 for file in "$build"/host/.libs/glow "$build"/host/glow "$build"/plugins/*/.libs/*.so; do

@@ -225,6 +225,38 @@ START_TEST(rejects_nan)
 }
 END_TEST
 
+/* Rejected steps between accepted ones, told of later: the rates go by the number of the update, so
+ * that the result is that of reports after each step. */
+START_TEST(rejects_in_between)
+{
+    struct rig_training t[2];
+    struct train_report r;
+    const struct data_batch *batch;
+    float nan[6 * 64];
+    for (int i = 0; i < 6 * 64; i++) nan[i] = NAN;
+    for (int k = 0; k < 2; k++) {
+        int64_t rejected = 0;
+        train_on(cuda, &t[k], "");
+        t[k].trainer.report_every = k == 0 ? 1 : 6;
+        for (int step = 1; step <= 6; step++) {
+            bool bad = step == 2 || step == 5;
+            ck_assert_int_eq(data_stream_next(t[k].stream, &batch), GLOW_OK);
+            ck_assert_int_eq(trainer_step(&t[k].trainer, bad ? nan : batch->x, &r), GLOW_OK);
+            rejected += r.rejected;
+            if (r.steps == 6) ck_assert(!r.accepted && r.culprit[0] && isfinite(r.loss));
+        }
+        ck_assert_int_eq(rejected, 2);
+        ck_assert_uint_eq(t[k].trainer.updates, 4);
+        ck_assert_int_eq(t[k].trainer.bad_in_a_row, 0);
+    }
+    ck_assert(rig_hash_params(t[0].model, t[0].model->weights) ==
+              rig_hash_params(t[1].model, t[1].model->weights));
+    ck_assert(rig_hash_params(t[0].model, t[0].model->average) ==
+              rig_hash_params(t[1].model, t[1].model->average));
+    for (int k = 0; k < 2; k++) rig_train_end(&t[k]);
+}
+END_TEST
+
 /* ---------------------------------------------------------------- memory */
 
 START_TEST(memory_is_counted)
@@ -329,6 +361,7 @@ int main(void)
     tcase_add_test(tests, recordings_read_the_key);
     tcase_add_test(tests, draws_like_the_cpu);
     tcase_add_test(tests, rejects_nan);
+    tcase_add_test(tests, rejects_in_between);
     tcase_add_test(tests, memory_is_counted);
     tcase_add_test(tests, no_room_is_told);
     tcase_add_test(tests, transfers_keep_their_order);
