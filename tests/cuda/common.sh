@@ -10,7 +10,7 @@ else
     export GLOW_BACKEND_PATH=$here
     export LD_LIBRARY_PATH=$here${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 fi
-export GLOW_BACKEND=cuda CK_TIMEOUT_MULTIPLIER=${CK_TIMEOUT_MULTIPLIER:-5}
+export GLOW_BACKEND=cuda CK_TIMEOUT_MULTIPLIER=${CK_TIMEOUT_MULTIPLIER:-30}
 # A device, and threads, do not outlive a fork.
 [ "${GLOW_TEST_GPU:-0}" = 1 ] && export CK_FORK=no
 failed=0
