@@ -34,8 +34,9 @@ struct run {
     struct engine *engine;
     uint64_t seed, step; /* key of the random numbers */
     int64_t row;         /* number of the batch's first sample in the global batch */
-    const struct train_update *update; /* behind the steps; NULL: none. Only where there is update_begin */
-    glow_status status;  /* set by a kernel that failed, with a recorded message */
+    const struct train_update
+        *update;        /* behind the steps; NULL: none. Only where there is update_begin */
+    glow_status status; /* set by a kernel that failed, with a recorded message */
     /* Not NULL: a FUSED step lowers it to the first of its operations that makes a NaN or Inf. */
     int32_t *nonfinite;
 };
@@ -87,7 +88,7 @@ struct train_update {
     int64_t n_decayed, n;          /* elements: those with l2, which come first; all */
     void *w, *g, *m, *v, *average; /* NULL where not used */
     double beta1, beta2, eps, momentum, clip_value, clip_norm, l2;
-    const struct tensor *loss;     /* a scalar of the program */
+    const struct tensor *loss; /* a scalar of the program */
 };
 enum { UPDATE_AHEAD = 1024 }; /* rates in the table, and reports that are kept */
 struct update_rate {
@@ -168,8 +169,8 @@ struct backend {
     glow_status (*update_end)(struct engine *, struct update_report *, int n);
     /* Makes a recording of steps that have run before, and of the update behind them (or NULL);
      * their operands and what they point to must outlive it. */
-    glow_status (*record)(struct engine *, const struct step *, int64_t n, const struct train_update *,
-                          struct recording **);
+    glow_status (*record)(struct engine *, const struct step *, int64_t n,
+                          const struct train_update *, struct recording **);
     glow_status (*replay)(struct engine *, struct recording *, struct run *);
     void (*forget)(struct engine *, struct recording *);
     void (*memory)(struct engine *, struct memory_report *);

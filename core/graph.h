@@ -115,8 +115,7 @@ void graph_reset_draws(struct graph *);
 glow_status graph_rebuild(const struct graph *, struct graph **out);
 /* Adds a node of graph src; map: values of src to values here, its inputs before, its outputs then.
  */
-glow_status graph_copy(struct graph *, const struct graph *src, const struct node *,
-                       value_id *map);
+glow_status graph_copy(struct graph *, const struct graph *src, const struct node *, value_id *map);
 
 /* Types. */
 int64_t type_count(const struct glow_type *); /* elements of one sample */

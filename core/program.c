@@ -347,7 +347,8 @@ glow_status program_run(struct program *p, uint64_t seed, uint64_t step, int64_t
     };
     if (p->recording) return b->replay(engine, p->recording, &r);
     TRY(b->run(engine, p->steps, p->n_steps, &r));
-    if (b->record && p->has_run) return b->record(engine, p->steps, p->n_steps, p->update, &p->recording);
+    if (b->record && p->has_run)
+        return b->record(engine, p->steps, p->n_steps, p->update, &p->recording);
     p->has_run = true;
     return GLOW_OK;
 }

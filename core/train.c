@@ -179,27 +179,27 @@ static glow_status begin_updates(struct trainer *t)
     const struct model *m = t->model;
     struct update_rate rate[UPDATE_AHEAD];
     t->update = (struct train_update){ .kind = s->optimizer,
-                                 .dtype = m->real,
-                                 .n_decayed = m->section[1],
-                                 .n = m->section[2],
-                                 .w = m->weights,
-                                 .g = m->gradients,
-                                 .m = m->moment1,
-                                 .v = m->moment2,
-                                 .average = m->average,
-                                 .beta1 = s->beta1,
-                                 .beta2 = s->beta2,
-                                 .eps = s->eps,
-                                 .momentum = s->momentum,
-                                 .clip_value = s->clip_value,
-                                 .clip_norm = s->clip_norm,
-                                 .l2 = s->l2,
-                                 .loss = program_output(t->program, "loss") };
+                                       .dtype = m->real,
+                                       .n_decayed = m->section[1],
+                                       .n = m->section[2],
+                                       .w = m->weights,
+                                       .g = m->gradients,
+                                       .m = m->moment1,
+                                       .v = m->moment2,
+                                       .average = m->average,
+                                       .beta1 = s->beta1,
+                                       .beta2 = s->beta2,
+                                       .eps = s->eps,
+                                       .momentum = s->momentum,
+                                       .clip_value = s->clip_value,
+                                       .clip_norm = s->clip_norm,
+                                       .l2 = s->l2,
+                                       .loss = program_output(t->program, "loss") };
     t->program->update = &t->update;
     for (int i = 0; i < t->report_every; i++) {
         uint64_t number = t->updates + 1 + (uint64_t)i;
-        rate[i] = (struct update_rate){ settings_learning_rate(s, number),
-                                        average_decay(s, number) };
+        rate[i] =
+            (struct update_rate){ settings_learning_rate(s, number), average_decay(s, number) };
     }
     return m->backend->update_begin(m->engine, t->updates, rate, (int)t->report_every);
 }

@@ -2,7 +2,8 @@
  * cpu.c. Every operation of ops.def with a kernel is NAME(kernel_OP), so one that is missing does
  * not link. A kernel that wants scratch also has NAME(scratch_OP), listed in SCRATCH_OPS.
  *
- * The tables of b16 hold only what multiplies bfloats, CONVOLUTION_OPS; those of f32 serve the rest.
+ * The tables of b16 hold only what multiplies bfloats, CONVOLUTION_OPS; those of f32 serve the
+ * rest.
  *
  * Which type's table serves a step: that of its first input, or of its output where it has no
  * input. */
