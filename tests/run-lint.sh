@@ -1,5 +1,5 @@
 #!/bin/bash
-# make lint: C files are formatted as .clang-format says, shell scripts pass shellcheck.
+# make lint: C, C++ and CUDA files are formatted as .clang-format says, shell scripts pass shellcheck.
 # Two kinds of files are set by hand: the public header, whose tables a formatter would break, and the
 # frozen headers of older versions, which nobody may touch.
 set -euo pipefail
@@ -10,7 +10,8 @@ for tool in "$clang_format" shellcheck; do
 done
 
 mapfile -t sources < <(find core host plugins tests bench examples \
-    -path core/include -prune -o -path "tests/abi/plugin-[0-9]*" -prune -o -name '*.[ch]' -print | sort)
+    -path core/include -prune -o -path "tests/abi/plugin-[0-9]*" -prune -o \
+    \( -name '*.[ch]' -o -name '*.cu' -o -name '*.cpp' \) -print | sort)
 mapfile -t scripts < <(find . -path './build*' -prune -o -path ./runs -prune -o -name '*.sh' -print | sort)
 
 status=0

@@ -26,14 +26,15 @@ struct folding {
 
 static struct folding folding_of(const struct chain_stage *s)
 {
-    struct folding f = { s->out,      s->in,
+    struct folding f = { s->out,       s->in,
                          s->look.taps, s->look.edge,
-                         s->w_stride, s->w->dim[2] * s->look.taps,
-                         s->logscale, s->kind == STAGE_SCATTER };
+                         s->w_stride,  s->w->dim[2] * s->look.taps,
+                         s->logscale,  s->kind == STAGE_SCATTER };
     return f;
 }
 
-template <class T> __device__ static inline T scale_of(const T *logs, const struct folding &f, int64_t o)
+template <class T>
+__device__ static inline T scale_of(const T *logs, const struct folding &f, int64_t o)
 {
     return logs ? (T)exp((T)f.logscale * logs[o]) : T(1);
 }
@@ -60,8 +61,9 @@ extern "C" void chain_fold(struct run *run, int32_t dtype, const struct chain_st
 {
     struct folding f = folding_of(s);
     if (s->weights == s->w->data) return; /* as they are, and the bias, too */
-    BY_TYPE(dtype, CU_LAUNCH(fold<T>, grid_for(s->rows * s->depth), block_for(s->rows * s->depth), 0, run->engine->stream,
-                             f, (const T *)s->w->data, (const T *)(s->logs ? s->logs->data : NULL),
+    BY_TYPE(dtype, CU_LAUNCH(fold<T>, grid_for(s->rows * s->depth), block_for(s->rows * s->depth),
+                             0, run->engine->stream, f, (const T *)s->w->data,
+                             (const T *)(s->logs ? s->logs->data : NULL),
                              (const T *)(s->logs && s->b ? s->b->data : NULL), (T *)s->weights,
                              (T *)s->bias, (T *)s->edge));
 }
@@ -103,8 +105,7 @@ __global__ void unfold(struct folding f, int64_t groups, const T *weights, const
     double total = 0;
     for (int64_t g = 0; g < groups && dbias; g++) total += (double)dbias[g * f.out + o];
     if (db) db[o] = (T)(total * (double)scale);
-    if (dlogs)
-        dlogs[o] = (T)(f.logscale * (lane[0] + (bias ? (double)bias[o] * total : 0.0)));
+    if (dlogs) dlogs[o] = (T)(f.logscale * (lane[0] + (bias ? (double)bias[o] * total : 0.0)));
 }
 
 extern "C" void chain_unfold(struct run *run, const struct chain *c, const struct chain_stage *s,
@@ -149,9 +150,10 @@ __global__ void windows(struct image m, int64_t images, struct planes from, int6
         if (channel == channels)
             to[i] = inside ? T(0) : T(1);
         else
-            to[i] = inside ? ((const T *)from.data)[n * from.batch + channel * from.channel +
-                                                    at * from.pixel]
-                           : T(0);
+            to[i] = inside
+                        ? ((const T *)
+                               from.data)[n * from.batch + channel * from.channel + at * from.pixel]
+                        : T(0);
     }
 }
 
@@ -197,12 +199,12 @@ __global__ void bias_act(T *x, int64_t n, int64_t channels, const T *bias, int a
         x[i] = activate(bias ? x[i] + bias[i % channels] : x[i], act);
 }
 
-extern "C" void chain_bias_act(struct run *run, int32_t dtype, void *x, int64_t n,
-                               int64_t channels, const void *bias, int act)
+extern "C" void chain_bias_act(struct run *run, int32_t dtype, void *x, int64_t n, int64_t channels,
+                               const void *bias, int act)
 {
     if (!bias && act == GLOW_ACT_NONE) return;
-    BY_TYPE(dtype, CU_LAUNCH(bias_act<T>, grid_for(n * channels), block_for(n * channels), 0, run->engine->stream,
-                             (T *)x, n, channels, (const T *)bias, act));
+    BY_TYPE(dtype, CU_LAUNCH(bias_act<T>, grid_for(n * channels), block_for(n * channels), 0,
+                             run->engine->stream, (T *)x, n, channels, (const T *)bias, act));
 }
 
 /* Element i of (images, channels, plane), whichever of channel and pixel lies closer in memory
@@ -241,14 +243,14 @@ extern "C" void chain_act_vjp(struct run *run, const struct chain *c, int64_t im
                               int act, const struct planes *to)
 {
     if (act == GLOW_ACT_NONE && d->data == to->data) return;
-    BY_TYPE(c->dtype, CU_LAUNCH(act_vjp<T>, grid_for(images * channels * c->plane), block_for(images * channels * c->plane), 0,
-                                run->engine->stream, images, channels, c->plane, *d, *h, act, *to));
+    BY_TYPE(c->dtype, CU_LAUNCH(act_vjp<T>, grid_for(images * channels * c->plane),
+                                block_for(images * channels * c->plane), 0, run->engine->stream,
+                                images, channels, c->plane, *d, *h, act, *to));
 }
 
 /* ---------------------------------------------------------------- sums of shifted columns */
 
-template <class T>
-__global__ void shift_sums(struct image m, int64_t images, struct chain_sums s)
+template <class T> __global__ void shift_sums(struct image m, int64_t images, struct chain_sums s)
 {
     int64_t plane = m.height * m.width, taps = s.look.taps;
     const T *from = (const T *)s.from, *bias = (const T *)s.bias, *edge = (const T *)s.edge;
@@ -270,8 +272,9 @@ __global__ void shift_sums(struct image m, int64_t images, struct chain_sums s)
 extern "C" void chain_shift_sums(struct run *run, const struct chain *c, int64_t images,
                                  const struct chain_sums *s)
 {
-    BY_TYPE(c->dtype, CU_LAUNCH(shift_sums<T>, grid_for(images * s->channels * c->plane), block_for(images * s->channels * c->plane), 0,
-                                run->engine->stream, image_of(c), images, *s));
+    BY_TYPE(c->dtype, CU_LAUNCH(shift_sums<T>, grid_for(images * s->channels * c->plane),
+                                block_for(images * s->channels * c->plane), 0, run->engine->stream,
+                                image_of(c), images, *s));
 }
 
 /* A block for each (channel, tap). */
@@ -300,10 +303,9 @@ __global__ void edge_sums(struct image m, int64_t images, struct planes d, struc
 }
 
 extern "C" void chain_edge_sums(struct run *run, const struct chain *c, int64_t images,
-                                const struct planes *d, int64_t channels,
-                                const struct window *look, void *dedge)
+                                const struct planes *d, int64_t channels, const struct window *look,
+                                void *dedge)
 {
-    BY_TYPE(c->dtype,
-            CU_LAUNCH(edge_sums<T>, (unsigned)(channels * look->taps), BLOCK, 0,
-                      run->engine->stream, image_of(c), images, *d, *look, (T *)dedge));
+    BY_TYPE(c->dtype, CU_LAUNCH(edge_sums<T>, (unsigned)(channels * look->taps), BLOCK, 0,
+                                run->engine->stream, image_of(c), images, *d, *look, (T *)dedge));
 }

@@ -21,9 +21,9 @@ template <class F, int N, class T> static void launch(const struct step *s, stru
     const struct tensor *t[4] = { &s->out[0], &s->in[0], &s->in[N > 1 ? 1 : 0],
                                   &s->in[N > 2 ? 2 : 0] };
     axes axes = axes_of(t, 1 + N);
-    CU_LAUNCH((map_elements<F, N, T>), grid_for(axes.count), block_for(axes.count), 0, run->engine->stream,
-              (T *)t[0]->data, (const T *)t[1]->data, (const T *)t[2]->data, (const T *)t[3]->data,
-              axes);
+    CU_LAUNCH((map_elements<F, N, T>), grid_for(axes.count), block_for(axes.count), 0,
+              run->engine->stream, (T *)t[0]->data, (const T *)t[1]->data, (const T *)t[2]->data,
+              (const T *)t[3]->data, axes);
 }
 
 #define ELEMENT_KERNEL(op, operands, result)                                                       \

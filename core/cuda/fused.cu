@@ -8,7 +8,10 @@
 #include "axes.h"
 #include "element.h"
 
-enum { SUM_PART = CUT(2048, 16), MAX_PARTS = 256 }; /* elements of a part, at least; parts of a sample */
+enum {
+    SUM_PART = CUT(2048, 16),
+    MAX_PARTS = 256
+}; /* elements of a part, at least; parts of a sample */
 
 struct chain_code {
     int32_t n, n_in, n_out;
@@ -90,7 +93,6 @@ template <class T> __global__ void run_chain_sums(struct chain_code code, chain_
             }
             if (threadIdx.x == 0)
                 code.partial[(k * code.samples + sample) * code.parts + blockIdx.x] = lane[0];
-            __syncthreads(); /* lane is free for the next */
         }
     }
 }
@@ -101,7 +103,8 @@ __global__ void add_chain_parts(struct chain_code code)
         int64_t k = i / code.samples, sample = i % code.samples;
         if (!code.is_sum[k] || !code.out[k]) continue;
         double sum = 0;
-        for (int64_t part = 0; part < code.parts; part++) sum += code.partial[i * code.parts + part];
+        for (int64_t part = 0; part < code.parts; part++)
+            sum += code.partial[i * code.parts + part];
         if (code.wide[k])
             ((double *)code.out[k])[sample] = sum;
         else
@@ -161,8 +164,7 @@ template <class T> static void launch(const struct step *step, struct run *run)
     for (int k = 0; k < step->n_in; k++) t[k] = &step->in[k];
     chain_axes axes = axes_of<FUSED_INPUTS>(t, step->n_in);
     if (!has_sums(step)) {
-        CU_LAUNCH(run_chain<T>, grid_for(axes.count), block_for(axes.count), 0, stream, code,
-                  axes);
+        CU_LAUNCH(run_chain<T>, grid_for(axes.count), block_for(axes.count), 0, stream, code, axes);
         return;
     }
     dim3 grid((unsigned)code.parts, (unsigned)min_int(code.samples, 65535));

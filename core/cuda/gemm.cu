@@ -1,11 +1,13 @@
-/* gemm.cu - products of matrices in memory with any strides, for operands that cuBLAS does not take:
- * stretched, reversed, every second column. Tiles of both operands go through shared memory. */
+/* gemm.cu - products of matrices in memory with any strides, for operands that cuBLAS does not
+ * take: stretched, reversed, every second column. Tiles of both operands go through shared memory.
+ */
 #include "launch.h"
 
 enum { TILE = 16 };
 
 template <class T>
-__global__ void multiply_tiles(struct strided_product p, int64_t items, const T *a, const T *b, T *c)
+__global__ void multiply_tiles(struct strided_product p, int64_t items, const T *a, const T *b,
+                               T *c)
 {
     __shared__ T left[TILE][TILE + 1], right[TILE][TILE + 1];
     int64_t row = (int64_t)blockIdx.x * TILE + threadIdx.y;
@@ -23,9 +25,9 @@ __global__ void multiply_tiles(struct strided_product p, int64_t items, const T 
             int64_t ka = k + threadIdx.x, kb = k + threadIdx.y;
             left[threadIdx.y][threadIdx.x] =
                 row < p.rows && ka < p.depth ? from_a[row * p.a_row + ka * p.a_column] : T(0);
-            right[threadIdx.y][threadIdx.x] =
-                column < p.columns && kb < p.depth ? from_b[kb * p.b_row + column * p.b_column]
-                                                   : T(0);
+            right[threadIdx.y][threadIdx.x] = column < p.columns && kb < p.depth
+                                                  ? from_b[kb * p.b_row + column * p.b_column]
+                                                  : T(0);
             __syncthreads();
             T part = 0;
             for (int i = 0; i < TILE; i++) part += left[threadIdx.y][i] * right[i][threadIdx.x];

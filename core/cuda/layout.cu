@@ -5,8 +5,7 @@
 
 /* ---------------------------------------------------------------- copy, cast, place */
 
-template <class To, class From>
-__global__ void copy_elements(To *to, const From *from, axes axes)
+template <class To, class From> __global__ void copy_elements(To *to, const From *from, axes axes)
 {
     for (int64_t i = FIRST_ELEMENT; i < axes.count; i += NEXT_ELEMENT) {
         int64_t at[2];
@@ -20,8 +19,8 @@ static void launch_copy(struct run *run, const struct tensor *to, const struct t
 {
     const struct tensor *t[2] = { to, from };
     axes axes = axes_of(t, 2);
-    CU_LAUNCH((copy_elements<To, From>), grid_for(axes.count), block_for(axes.count), 0, run->engine->stream,
-              (To *)to->data, (const From *)from->data, axes);
+    CU_LAUNCH((copy_elements<To, From>), grid_for(axes.count), block_for(axes.count), 0,
+              run->engine->stream, (To *)to->data, (const From *)from->data, axes);
 }
 
 /* to = from, which broadcasts; any strides, any types. */
@@ -76,8 +75,7 @@ extern "C" void cuda_kernel_PLACE(const struct step *step, struct run *run)
     if (!covers(range, step->n_in, step->ai[1])) set_zero(run, &step->out[0]);
     for (int k = 0; k < step->n_in; k++, range += 3) {
         struct tensor to = step->out[0];
-        to.data = (char *)to.data +
-                  range[0] * to.stride[axis] * (int64_t)dtype_size(to.dtype);
+        to.data = (char *)to.data + range[0] * to.stride[axis] * (int64_t)dtype_size(to.dtype);
         to.stride[axis] *= range[1];
         to.dim[axis] = range[2];
         copy(run, &to, &step->in[k]);
@@ -95,8 +93,7 @@ struct lookup {
 };
 
 /* A thread has one position of all axes but that one, so sums are made in order. */
-template <class T>
-__global__ void take_lines(T *out, const T *in, axes axes, struct lookup l)
+template <class T> __global__ void take_lines(T *out, const T *in, axes axes, struct lookup l)
 {
     for (int64_t i = FIRST_ELEMENT; i < axes.count; i += NEXT_ELEMENT) {
         int64_t at[2];
@@ -110,8 +107,7 @@ __global__ void take_lines(T *out, const T *in, axes axes, struct lookup l)
     }
 }
 
-template <class T>
-static void launch_take(const struct step *step, struct run *run, bool adjoint)
+template <class T> static void launch_take(const struct step *step, struct run *run, bool adjoint)
 {
     int64_t axis = step->ai[0], n = step->ai[adjoint ? 2 : 1];
     const int64_t *index = step->ai + (adjoint ? 3 : 2);
@@ -129,8 +125,8 @@ static void launch_take(const struct step *step, struct run *run, bool adjoint)
     for (int64_t first = 0; first < n; first += LOOKUP) {
         l.n = (int32_t)min_int(LOOKUP, n - first);
         for (int k = 0; k < l.n; k++) l.index[k] = (int32_t)index[first + k];
-        CU_LAUNCH(take_lines<T>, grid_for(axes.count), block_for(axes.count), 0, run->engine->stream,
-                  adjoint ? to : to + first * l.out_stride,
+        CU_LAUNCH(take_lines<T>, grid_for(axes.count), block_for(axes.count), 0,
+                  run->engine->stream, adjoint ? to : to + first * l.out_stride,
                   adjoint ? from + first * l.in_stride : from, axes, l);
     }
 }
@@ -184,8 +180,8 @@ template <class T> static void launch_sums(const struct step *step, struct run *
     }
     out.dim[axis] = in.dim[axis] = 1;
     axes axes = axes_of(t, 2);
-    CU_LAUNCH(sum_lines<T>, grid_for(axes.count), block_for(axes.count), 0, run->engine->stream, to, from, axes, n,
-              so, si);
+    CU_LAUNCH(sum_lines<T>, grid_for(axes.count), block_for(axes.count), 0, run->engine->stream, to,
+              from, axes, n, so, si);
 }
 
 extern "C" void cuda_kernel_CUMSUM(const struct step *step, struct run *run)

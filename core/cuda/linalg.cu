@@ -48,12 +48,12 @@ __device__ static void set_fault(struct fault *f, int code, int64_t size, int64_
 }
 
 /* Loops of one block: each thread takes its share of n. */
-#define EACH(i, n) (int64_t i = threadIdx.x; i < (n); i += blockDim.x)
+#define EACH(i, n) for (int64_t i = threadIdx.x; i < (n); i += blockDim.x)
 
 /* x <- (L U)^-1 x for n columns; a thread has a column of its own. */
 __device__ static void substitute(const double *f, double *x, int64_t n)
 {
-    for EACH (j, n) {
+    EACH (j, n) {
         for (int64_t i = 0; i < n; i++) {
             double sum = x[i * n + j];
             for (int64_t k = 0; k < i; k++) sum -= f[i * n + k] * x[k * n + j];
@@ -70,7 +70,7 @@ __device__ static void substitute(const double *f, double *x, int64_t n)
 
 __device__ static void set_identity(double *x, int64_t n)
 {
-    for EACH (i, n * n) x[i] = i / n == i % n;
+    EACH (i, n * n) x[i] = i / n == i % n;
     __syncthreads();
 }
 
@@ -86,7 +86,7 @@ struct factors {
 static struct factors factors_of(const struct step *step, struct run *run)
 {
     struct factors f = { matrix_of(&step->in[0]), matrix_of(&step->in[1]), matrix_of(&step->in[2]),
-                         matrix_of(&step->in[3]), step->in[1].dim[1], run->engine->fault,
+                         matrix_of(&step->in[3]), step->in[1].dim[1],      run->engine->fault,
                          owner_of(step) };
     return f;
 }
@@ -97,11 +97,11 @@ __device__ static bool read_factors(const struct factors &in, double *f, double 
 {
     __shared__ int good;
     int64_t n = in.n;
-    for EACH (i, n * n) f[i] = get(in.lu, i);
-    for EACH (i, n) seen[i] = 0;
+    EACH (i, n * n) f[i] = get(in.lu, i);
+    EACH (i, n) seen[i] = 0;
     if (threadIdx.x == 0) good = 1;
     __syncthreads();
-    for EACH (i, n) f[i * n + i] = get(in.sign, i) * exp(get(in.log_s, i));
+    EACH (i, n) f[i * n + i] = get(in.sign, i) * exp(get(in.log_s, i));
     if (threadIdx.x == 0)
         for (int64_t i = 0; i < n && good; i++) {
             double at = get(in.perm, i);
@@ -122,7 +122,7 @@ __global__ void compose(struct factors in, double *f, double *x, struct matrix w
     int64_t n = in.n;
     if (!read_factors(in, f, x)) return;
     if (w.data)
-        for EACH (at, n * n) {
+        EACH (at, n * n) {
             int64_t i = at / n, j = at % n;
             double sum = 0;
             for (int64_t k = 0; k <= i && k <= j; k++)
@@ -132,8 +132,7 @@ __global__ void compose(struct factors in, double *f, double *x, struct matrix w
     if (!inverse.data) return;
     set_identity(x, n);
     substitute(f, x, n);
-    for EACH (at, n * n)
-        put(inverse, at / n * n + (int64_t)get(in.perm, at % n), x[at]);
+    EACH (at, n * n) put(inverse, at / n * n + (int64_t)get(in.perm, at % n), x[at]);
 }
 
 extern "C" size_t cuda_scratch_LU(const struct engine *, const struct step *step)
@@ -156,20 +155,19 @@ __device__ static void gradient_of_product(const struct factors &in, const doubl
                                            const struct matrix &dw, const struct matrix &dinverse)
 {
     int64_t n = in.n;
-    for EACH (at, n * n)
-        dm[at] = dw.data ? get(dw, (int64_t)get(in.perm, at / n) * n + at % n) : 0.0;
+    EACH (at, n * n) dm[at] = dw.data ? get(dw, (int64_t)get(in.perm, at / n) * n + at % n) : 0.0;
     __syncthreads();
     if (!dinverse.data) return;
     set_identity(inverse, n);
     substitute(f, inverse, n);
-    for EACH (at, n * n) { /* M^-T (dW^-1 P) */
+    EACH (at, n * n) { /* M^-T (dW^-1 P) */
         int64_t i = at / n, to = (int64_t)get(in.perm, at % n);
         double sum = 0;
         for (int64_t k = 0; k < n; k++) sum += inverse[k * n + i] * get(dinverse, k * n + to);
         product[at] = sum;
     }
     __syncthreads();
-    for EACH (at, n * n) {
+    EACH (at, n * n) {
         int64_t i = at / n, j = at % n;
         double sum = 0;
         for (int64_t k = 0; k < n; k++) sum += product[i * n + k] * inverse[j * n + k];
@@ -185,7 +183,7 @@ __global__ void compose_vjp(struct factors in, double *work, struct matrix dw,
     double *f = work, *dm = f + n * n, *inverse = dm + n * n, *product = inverse + n * n;
     if (!read_factors(in, f, dm)) return;
     gradient_of_product(in, f, dm, inverse, product, dw, dinverse);
-    for EACH (at, n * n) {
+    EACH (at, n * n) {
         int64_t i = at / n, j = at % n;
         double sum = 0;
         if (j >= i) /* (L^T dM)[i][j] */
@@ -234,15 +232,15 @@ __device__ static bool factor(double *a, double *x, int64_t n)
         if (a[pivot * n + k] == 0) return false;
         __syncthreads(); /* all have seen the pivot before rows move */
         if (pivot != k)
-            for EACH (j, n) {
+            EACH (j, n) {
                 swap(&a[k * n + j], &a[pivot * n + j]);
                 if (x) swap(&x[k * n + j], &x[pivot * n + j]);
             }
         __syncthreads();
-        for EACH (i, n - k - 1) a[(k + 1 + i) * n + k] /= a[k * n + k];
+        EACH (i, n - k - 1) a[(k + 1 + i) * n + k] /= a[k * n + k];
         __syncthreads();
         int64_t m = n - k - 1;
-        for EACH (at, m * m) {
+        EACH (at, m * m) {
             int64_t i = k + 1 + at / m, j = k + 1 + at % m;
             a[i * n + j] -= a[i * n + k] * a[k * n + j];
         }
@@ -253,7 +251,7 @@ __device__ static bool factor(double *a, double *x, int64_t n)
 
 __global__ void log_determinant(struct matrix in, int64_t n, double *a, struct matrix out)
 {
-    for EACH (i, n * n) a[i] = get(in, i);
+    EACH (i, n * n) a[i] = get(in, i);
     __syncthreads();
     bool regular = factor(a, NULL, n);
     if (threadIdx.x != 0) return;
@@ -266,12 +264,12 @@ __global__ void invert(struct matrix in, int64_t n, double *a, struct matrix out
                        struct fault *fault, struct owner owner)
 {
     double *x = a + n * n;
-    for EACH (i, n * n) a[i] = get(in, i);
+    EACH (i, n * n) a[i] = get(in, i);
     set_identity(x, n);
     bool regular = factor(a, x, n);
     if (!regular && threadIdx.x == 0) set_fault(fault, FAULT_SINGULAR, n, 0, 0, owner);
     if (regular) substitute(a, x, n);
-    for EACH (i, n * n) put(out, i, regular ? x[i] : NAN);
+    EACH (i, n * n) put(out, i, regular ? x[i] : NAN);
 }
 
 extern "C" size_t cuda_scratch_SLOGDET(const struct engine *, const struct step *step)
@@ -292,7 +290,7 @@ extern "C" size_t cuda_scratch_INVERSE(const struct engine *, const struct step 
 
 extern "C" void cuda_kernel_INVERSE(const struct step *step, struct run *run)
 {
-    CU_LAUNCH(invert, 1, BLOCK, 0, run->engine->stream, matrix_of(&step->in[0]),
-              step->in[0].dim[1], (double *)step->scratch, matrix_of(&step->out[0]),
-              run->engine->fault, owner_of(step));
+    CU_LAUNCH(invert, 1, BLOCK, 0, run->engine->stream, matrix_of(&step->in[0]), step->in[0].dim[1],
+              (double *)step->scratch, matrix_of(&step->out[0]), run->engine->fault,
+              owner_of(step));
 }

@@ -11,8 +11,7 @@ struct draw {
     int32_t by_row;
 };
 
-template <class T>
-__global__ void draw_numbers(T *out, struct draw d, const struct run_key *run)
+template <class T> __global__ void draw_numbers(T *out, struct draw d, const struct run_key *run)
 {
     uint64_t seed = run->seed ^ d.key, step = run->step;
     uint32_t key[2] = { (uint32_t)seed, (uint32_t)(seed >> 32) };
@@ -50,7 +49,8 @@ extern "C" void cuda_kernel_RANDOM(const struct step *step, struct run *run)
     unsigned grid = grid_for(n), threads = block_for(n);
     struct engine *e = run->engine;
     if (out->dtype == DT_F64)
-        CU_LAUNCH(draw_numbers<double>, grid, threads, 0, e->stream, (double *)out->data, d, e->key);
+        CU_LAUNCH(draw_numbers<double>, grid, threads, 0, e->stream, (double *)out->data, d,
+                  e->key);
     else
         CU_LAUNCH(draw_numbers<float>, grid, threads, 0, e->stream, (float *)out->data, d, e->key);
 }

@@ -131,13 +131,15 @@ static void launch(struct reduction *r, const void *in, cudaStream_t stream)
     while (threads < BLOCK && threads < r->reduced.count / r->parts) threads *= 2;
     if (r->by_column) {
         dim3 grid((unsigned)min_int(divide_up(r->kept.count, BLOCK), INT32_MAX), parts);
-        CU_LAUNCH((fold_columns<T, FOLD>), grid, block_for(r->kept.count), 0, stream, (const T *)in, *r);
+        CU_LAUNCH((fold_columns<T, FOLD>), grid, block_for(r->kept.count), 0, stream, (const T *)in,
+                  *r);
     } else {
         dim3 grid((unsigned)r->kept.count, parts);
         CU_LAUNCH((fold_rows<T, FOLD>), grid, threads, 0, stream, (const T *)in, *r);
     }
     if (r->parts > 1)
-        CU_LAUNCH(fold_parts<FOLD>, grid_for(r->kept.count), block_for(r->kept.count), 0, stream, *r);
+        CU_LAUNCH(fold_parts<FOLD>, grid_for(r->kept.count), block_for(r->kept.count), 0, stream,
+                  *r);
 }
 
 static size_t scratch(const struct step *step)

@@ -48,14 +48,17 @@ template <class T> __global__ void square_parts(const T *x, int64_t n, double *p
     if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
-static int square_blocks(int64_t n) { return (int)max_int(1, min_int(SQUARES, divide_up(n, 4096))); }
+static int square_blocks(int64_t n)
+{
+    return (int)max_int(1, min_int(SQUARES, divide_up(n, 4096)));
+}
 
 static void launch_squares(struct engine *e, int32_t dtype, const void *x, int64_t n)
 {
     double *partial = e->update->partial;
     if (dtype == DT_F64)
-        CU_LAUNCH(square_parts<double>, square_blocks(n), BLOCK, 0, e->stream, (const double *)x,
-                  n, partial);
+        CU_LAUNCH(square_parts<double>, square_blocks(n), BLOCK, 0, e->stream, (const double *)x, n,
+                  partial);
     else
         CU_LAUNCH(square_parts<float>, square_blocks(n), BLOCK, 0, e->stream, (const float *)x, n,
                   partial);
@@ -225,8 +228,10 @@ __global__ void begin_updates(struct device_update *d, uint64_t done)
 
 extern "C" void update_launch(struct engine *e, const struct train_update *a)
 {
-    struct verdict v = { a->kind, a->n ? square_blocks(a->n) : 0, a->beta1, a->beta2, a->clip_norm,
-                         a->loss->data, a->loss->dtype == DT_F64 };
+    struct verdict v = {
+        a->kind,       a->n ? square_blocks(a->n) : 0, a->beta1, a->beta2, a->clip_norm,
+        a->loss->data, a->loss->dtype == DT_F64
+    };
     struct flat_update u = {};
     struct rates none = {};
     u.w = a->w;
