@@ -14,6 +14,7 @@ standin_CPPFLAGS = $(AM_CPPFLAGS) -DCUDA_EMULATOR=1 -I$(srcdir)/%D%/include -I$(
 	%D%/include/cuda_runtime_api.h \
 	%D%/include/cudnn.h \
 	%D%/kernels_chain.cpp \
+	%D%/kernels_chain_weights.cpp \
 	%D%/kernels_elementwise.cpp \
 	%D%/kernels_fused.cpp \
 	%D%/kernels_gemm.cpp \

@@ -36,7 +36,7 @@ struct cudaDeviceProp {
     char name[256];
     int major, minor;
 };
-typedef enum cudaDataType_t { CUDA_R_32F = 0, CUDA_R_64F = 1 } cudaDataType_t;
+typedef enum cudaDataType_t { CUDA_R_32F = 0, CUDA_R_64F = 1, CUDA_R_16BF = 14 } cudaDataType_t;
 typedef cudaDataType_t cudaDataType;
 
 cudaError_t cudaGetDeviceCount(int *);
