@@ -7,7 +7,8 @@
 
 struct folding {
     int32_t out, in, taps, edge, rows, depth, pitch, scatter;
-    int64_t w_stride, row; /* row: of dw, with an edge channel that is 0 everywhere */
+    int64_t w_stride, b_stride, logs_stride;
+    int64_t row; /* of dw, with an edge channel that is 0 everywhere */
     double logscale;
     const void *w, *b, *logs;
     void *weights, *bias, *inner_bias, *edge_weights;
@@ -35,7 +36,9 @@ static struct folding folding_of(const struct chain_stage *s)
     f.logscale = s->logscale;
     f.w = s->w->data;
     f.b = s->b ? s->b->data : NULL;
+    f.b_stride = s->b ? s->b->stride[1] : 0;
     f.logs = s->logs ? s->logs->data : NULL;
+    f.logs_stride = s->logs ? s->logs->stride[1] : 0;
     f.weights = s->weights;
     f.bias = s->bias;
     f.inner_bias = s->inner_bias;
@@ -45,7 +48,7 @@ static struct folding folding_of(const struct chain_stage *s)
 
 template <class T> __device__ static inline T scale_of(const struct folding &f, int o)
 {
-    return f.logs ? (T)exp((T)f.logscale * ((const T *)f.logs)[o]) : T(1);
+    return f.logs ? (T)exp((T)f.logscale * ((const T *)f.logs)[o * f.logs_stride]) : T(1);
 }
 
 /* T: of the tensors, W: of what products multiply. */
@@ -65,7 +68,7 @@ template <class T, class W> __global__ void fold(struct foldings all)
         if (f.edge_weights && real)
             ((T *)f.edge_weights)[o * f.taps + tap] = w[f.in * f.taps + tap] * scale;
         if (!f.b || tap != 0 || o >= f.pitch) continue;
-        T bias = real ? ((const T *)f.b)[o] * scale : T(0);
+        T bias = real ? ((const T *)f.b)[o * f.b_stride] * scale : T(0);
         ((T *)f.bias)[o] = bias;
         ((W *)f.inner_bias)[o] = W(bias);
     }
@@ -126,7 +129,7 @@ template <class T> __global__ void unfold(struct foldings all, int groups)
     for (int64_t g = 0; g < groups && f.dbias; g++)
         total += (double)((const T *)f.dbias)[g * f.dbias_size + o];
     if (f.db) ((T *)f.db)[o] = (T)(total * (double)scale);
-    double bias = f.b ? (double)(((const T *)f.b)[o] * scale) : 0.0;
+    double bias = f.b ? (double)(((const T *)f.b)[o * f.b_stride] * scale) : 0.0;
     if (f.dlogs) ((T *)f.dlogs)[o] = (T)(f.logscale * (lane[0] + bias * total));
 }
 
