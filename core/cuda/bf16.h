@@ -1,5 +1,5 @@
-/* bf16.h - numbers of 16 bits, the upper half of an f32: stored so, computed with as f32. From an f32
- * to the nearest, halves to even, on every card and on the emulator alike. */
+/* bf16.h - numbers of 16 bits, the upper half of an f32: stored so, computed with as f32. From an
+ * f32 to the nearest, halves to even, on every card and on the emulator alike. */
 #ifndef CORE_CUDA_BF16_H
 #define CORE_CUDA_BF16_H
 #include <string.h>

@@ -1,7 +1,7 @@
-/* chain.cu - what stands around the products of a chain: windows and sums of shifted columns, biases
- * and activations that did not ride along, gradients of edges. Blocks take rows of images, so that
- * no index is divided per element but once; sums of gradients run in f64, in an order that the
- * shapes alone decide. */
+/* chain.cu - what stands around the products of a chain: windows and sums of shifted columns,
+ * biases and activations that did not ride along, gradients of edges. Blocks take rows of images,
+ * so that no index is divided per element but once; sums of gradients run in f64, in an order that
+ * the shapes alone decide. */
 #include "chain.h"
 #include "bf16.h"
 #include "launch.h"
@@ -135,7 +135,8 @@ extern "C" void chain_shift_sums(struct run *run, const struct chain *c, int64_t
 {
     const int matrix = s->to.channel == 1 && s->to.pixel >= s->channels;
     const int64_t rows = images * c->height, channels = matrix ? s->to.pixel : s->channels;
-    const unsigned grid = (unsigned)min_int(rows, INT32_MAX), block = block_for(channels * c->width);
+    const unsigned grid = (unsigned)min_int(rows, INT32_MAX),
+                   block = block_for(channels * c->width);
     cudaStream_t stream = run->engine->stream;
     if (s->to.dtype == DT_BF16)
         CU_LAUNCH((shift_sums<float, bf16>), grid, block, 0, stream, image_of(c), (int)rows, *s,
@@ -150,8 +151,7 @@ extern "C" void chain_shift_sums(struct run *run, const struct chain *c, int64_t
 
 /* ---------------------------------------------------------------- activations */
 
-template <class T>
-__global__ void bias_act(T *x, int64_t n, int pitch, const T *bias, int act)
+template <class T> __global__ void bias_act(T *x, int64_t n, int pitch, const T *bias, int act)
 {
     typedef typename computed<T>::type C;
     for (int64_t row = (int64_t)blockIdx.x * blockDim.y + threadIdx.y; row < n;

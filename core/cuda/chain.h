@@ -13,10 +13,10 @@
  * through in groups, so that room for activations that nobody keeps stays small and in the cache;
  * gradients of the groups add up in order.
  *
- * Whatever a product multiplies - windows, hidden activations, their gradients, folded weights - has
- * the type `inner`: bf16 where the engine says so, else that of the tensors. Sums, what comes from
- * columns that are added up, and the weights' gradients have the type of the tensors. Rows of all
- * matrices are multiples of 16 bytes, padded with zeros, as tensor cores want them. */
+ * Whatever a product multiplies - windows, hidden activations, their gradients, folded weights -
+ * has the type `inner`: bf16 where the engine says so, else that of the tensors. Sums, what comes
+ * from columns that are added up, and the weights' gradients have the type of the tensors. Rows of
+ * all matrices are multiples of 16 bytes, padded with zeros, as tensor cores want them. */
 #ifndef CORE_CUDA_CHAIN_H
 #define CORE_CUDA_CHAIN_H
 #include "cuda.h"
@@ -48,14 +48,18 @@ struct chain_stage {
     int64_t rows, depth; /* of the product's weights, padded: GATHER (out, (in + edge) taps) */
     int64_t pitch;       /* of the result where it is hidden: channels, padded */
 
-    void *weights;      /* folded, inner */
-    void *bias, *edge;  /* folded; edge: (out, taps), SCATTER only */
-    void *inner_bias;   /* as it rides along with a product, padded */
-    void *dweights;     /* gradients of what is folded; the last two by group */
+    void *weights;     /* folded, inner */
+    void *bias, *edge; /* folded; edge: (out, taps), SCATTER only */
+    void *inner_bias;  /* as it rides along with a product, padded */
+    void *dweights;    /* gradients of what is folded; the last two by group */
     void *dbias, *dedge;
     int64_t dbias_size; /* of a group */
     double *sums;       /* room of column sums */
     int want_dw, want_db;
+    /* The product for dweights sums D's columns up, into dbias: (out), or (out,tap) of SCATTER.
+     * There the centre's is the bias' gradient, and what another tap's lacks of it lay outside:
+     * dedge. */
+    int sums_ride;
 };
 
 struct chain {
@@ -116,7 +120,8 @@ void chain_end(struct chain *);
 void chain_of_step(struct chain *, const struct engine *, const struct step *);
 void chain_carve_weights(struct chain *, struct carve *);
 
-/* Hidden activations of one stage, and a bit for each that tells whether its ReLU let it through. */
+/* Hidden activations of one stage, and a bit for each that tells whether its ReLU let it through.
+ */
 struct hidden {
     void *data, *mask; /* mask NULL: not wanted */
 };

@@ -1,7 +1,7 @@
 /* chain_vjp.c - conv_chain backward: from the gradient of the result those of the operand and of
- * all weights, group by group. Derivatives of ReLUs and gradients of biases ride along with products
- * where cuBLASLt has a way for that (plans.c), else they are passes of their own. The same walk
- * counts the scratch (run NULL) and does the work. */
+ * all weights, group by group. Derivatives of ReLUs and gradients of biases ride along with
+ * products where cuBLASLt has a way for that (plans.c), else they are passes of their own. The same
+ * walk counts the scratch (run NULL) and does the work. */
 #include "chain.h"
 
 static int64_t max_int(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -25,17 +25,51 @@ static struct planes dense_planes(const struct chain *c, void *data, int64_t cha
 
 /* ---------------------------------------------------------------- room and ways */
 
+/* The gradient of a stage's weights: dw += D^T operand. */
+static struct product dw_product(const struct chain *c, int i, int64_t images, int64_t group)
+{
+    const struct chain_stage *s = &c->stage[i];
+    return (struct product){ .dtype = c->inner,
+                             .result = c->dtype,
+                             .fast = 1,
+                             .rows = s->rows,
+                             .columns = s->depth,
+                             .depth = images * c->plane,
+                             .a_stride = s->rows,
+                             .a_turned = 1,
+                             .b_stride = s->depth,
+                             .c = s->dweights,
+                             .c_stride = s->depth,
+                             .beta = group > 0,
+                             .batch = 1 };
+}
+
+/* Whether there is a way for that product and the sums of D's columns, in all groups. */
+static int sums_ride(const struct chain *c, int i)
+{
+    const struct chain_stage *s = &c->stage[i];
+    const int64_t last = c->images - (c->groups - 1) * c->group;
+    const int wanted = s->want_db || (s->kind == STAGE_SCATTER && s->look.edge);
+    int rides = s->want_dw && wanted;
+    for (int k = 0; k < 4; k++) {
+        struct product p = dw_product(c, i, k & 1 ? last : c->group, k / 2);
+        p.rides = RIDE_A_SUMS;
+        rides = rides && product_rides(c->engine, &p);
+    }
+    return rides;
+}
+
 static void carve_gradients(struct chain *c, struct carve *room)
 {
     const size_t size = dtype_size(c->dtype);
     for (int i = 0; i < c->n; i++) {
         struct chain_stage *s = &c->stage[i];
-        s->dbias_size = s->pitch;
+        s->sums_ride = sums_ride(c, i);
+        s->dbias_size = s->sums_ride ? s->rows : s->out;
         if (s->want_dw) s->dweights = carve(room, s->rows * s->depth, size);
-        if (s->want_db) {
-            s->dbias = carve(room, c->groups * s->dbias_size, size);
-            s->sums = carve(room, channel_sums_room(s->out), sizeof(double));
-        }
+        if (s->want_db || s->sums_ride) s->dbias = carve(room, c->groups * s->dbias_size, size);
+        if (s->sums_ride) continue;
+        if (s->want_db) s->sums = carve(room, channel_sums_room(s->out), sizeof(double));
         if (s->want_dw && s->kind == STAGE_SCATTER && s->look.edge)
             s->dedge = carve(room, c->groups * s->out * s->look.taps, size);
     }
@@ -70,45 +104,6 @@ static void carve_backward(struct chain_backward *b, struct carve *room, struct 
     w->d_wide = carve(room, pixels * wide, dtype_size(c->dtype));
 }
 
-/* The gradient of a stage's weights: dw += D^T operand. */
-static struct product dw_product(const struct chain *c, int i, int64_t images, int64_t group)
-{
-    const struct chain_stage *s = &c->stage[i];
-    return (struct product){ .dtype = c->inner,
-                             .result = c->dtype,
-                             .fast = 1,
-                             .rows = s->rows,
-                             .columns = s->depth,
-                             .depth = images * c->plane,
-                             .a_stride = s->rows,
-                             .a_turned = 1,
-                             .b_stride = s->depth,
-                             .c = s->dweights,
-                             .c_stride = s->depth,
-                             .beta = group > 0,
-                             .batch = 1 };
-}
-
-/* Whether the gradient of the bias, sums of D's columns, rides along with that of the weights. */
-static int sums_ride(const struct chain *c, int i, int64_t images, int64_t group)
-{
-    const struct chain_stage *s = &c->stage[i];
-    struct product p = dw_product(c, i, images, group);
-    if (!s->want_dw || !s->want_db || s->kind == STAGE_SCATTER) return 0;
-    p.rides = RIDE_A_SUMS;
-    return product_rides(c->engine, &p);
-}
-
-static void look_up(const struct chain *c)
-{
-    const int64_t last = c->images - (c->groups - 1) * c->group;
-    for (int i = 0; i < c->n; i++)
-        for (int k = 0; k < 2; k++) {
-            sums_ride(c, i, c->group, k);
-            sums_ride(c, i, last, k);
-        }
-}
-
 /* ---------------------------------------------------------------- one stage, one group */
 
 static void *at(void *p, int64_t element, int32_t dtype)
@@ -116,15 +111,14 @@ static void *at(void *p, int64_t element, int32_t dtype)
     return (char *)p + element * (int64_t)dtype_size(dtype);
 }
 
-/* Gradients of weights and bias; d: dz as an operand. */
+/* Gradients of weights, bias and edge; d: dz as an operand. */
 static void add_gradients(struct chain *c, int i, int64_t group, int64_t images,
                           const struct planes *x, const struct planes *dz, const void *d,
                           const struct backward_work *w, const struct step *step, struct run *run)
 {
     const struct chain_stage *s = &c->stage[i];
-    const int rides = sums_ride(c, i, images, group);
-    void *dbias = s->want_db ? at(s->dbias, group * s->dbias_size, c->dtype) : NULL;
-    if (s->want_db && !rides)
+    void *dbias = s->dbias ? at(s->dbias, group * s->dbias_size, c->dtype) : NULL;
+    if (s->want_db && !s->sums_ride)
         channel_sums(run, dz->dtype, dz->data, (const int64_t[3]){ images, s->out, c->plane },
                      (const int64_t[3]){ dz->batch, dz->channel, dz->pixel }, dbias, s->sums);
     if (s->dedge)
@@ -134,13 +128,13 @@ static void add_gradients(struct chain *c, int i, int64_t group, int64_t images,
     struct product p = dw_product(c, i, images, group);
     p.a = d;
     p.b = chain_operand(c, i, images, x, w->again.windows, run);
-    p.rides = rides ? RIDE_A_SUMS : 0;
+    p.rides = s->sums_ride ? RIDE_A_SUMS : 0;
     p.sums = dbias;
     product_run(&p, step, run);
 }
 
-/* The gradient of stage i's operand, into `dx`. mask: that of the ReLU before, whose derivative then
- * rides along; NULL: not. */
+/* The gradient of stage i's operand, into `dx`. mask: that of the ReLU before, whose derivative
+ * then rides along; NULL: not. */
 static void pull_back(struct chain *c, int i, int64_t images, const void *d, const void *mask,
                       const struct planes *dx, const struct backward_work *w,
                       const struct step *step, struct run *run)
@@ -219,8 +213,7 @@ static void pull_group(struct chain_backward *b, int64_t group, const struct bac
     struct planes dz = pull_result(b, images, planes_at(b->dy, first), w, run);
     for (int i = c->n - 1; i >= 0; i--) {
         const int64_t pitch = i > 0 ? c->stage[i - 1].pitch : 0;
-        const struct planes x =
-            i > 0 ? pixels_of(c, h[i - 1].data, pitch) : planes_at(b->x, first);
+        const struct planes x = i > 0 ? pixels_of(c, h[i - 1].data, pitch) : planes_at(b->x, first);
         const struct planes dx = i > 0 ? pixels_of(c, w->d[i & 1], pitch) : planes_at(b->dx, first);
         const void *mask = i > 0 && chain_masks(c, i - 1, images) ? h[i - 1].mask : NULL;
         const void *d = operand_of(c, i, images, &dz, w, run);
@@ -245,7 +238,6 @@ void chain_run_backward(struct chain_backward *b, struct carve *room, const stru
     carve_backward(b, room, &w);
     if (!run) {
         chain_look_up(c);
-        look_up(c);
         return;
     }
     chain_fold(run, c);

@@ -6,7 +6,7 @@
 #include "launch.h"
 
 struct folding {
-    int32_t out, in, taps, edge, rows, depth, pitch, scatter;
+    int32_t out, in, taps, edge, rows, depth, pitch, scatter, centre;
     int64_t w_stride, b_stride, logs_stride;
     int64_t row; /* of dw, with an edge channel that is 0 everywhere */
     double logscale;
@@ -14,6 +14,7 @@ struct folding {
     void *weights, *bias, *inner_bias, *edge_weights;
     const void *dweights, *dbias, *dedge;
     int64_t dbias_size;
+    int32_t sums_ride;
     void *dw, *db, *dlogs;
 };
 struct foldings {
@@ -31,6 +32,7 @@ static struct folding folding_of(const struct chain_stage *s)
     f.depth = (int32_t)s->depth;
     f.pitch = (int32_t)s->pitch;
     f.scatter = s->kind == STAGE_SCATTER;
+    f.centre = s->look.kh / 2 * s->look.kw + s->look.kw / 2;
     f.w_stride = s->w_stride;
     f.row = s->w->dim[2] * s->look.taps;
     f.logscale = s->logscale;
@@ -91,6 +93,30 @@ extern "C" void chain_fold(struct run *run, const struct chain *c)
         CU_LAUNCH((fold<float, float>), grid, 128, 0, run->engine->stream, all);
 }
 
+/* Over the groups, in f64, in order. */
+template <class T>
+__device__ static inline double total_of(const void *x, int groups, int64_t stride, int64_t at)
+{
+    double total = 0;
+    for (int g = 0; g < groups; g++) total += (double)((const T *)x)[g * stride + at];
+    return total;
+}
+
+/* The gradients of output o's bias, and of its edge weight of a tap (see chain_stage.sums_ride). */
+template <class T>
+__device__ static inline double bias_total(const struct folding &f, int groups, int o)
+{
+    int64_t at = f.sums_ride && f.scatter ? o * f.taps + f.centre : o;
+    return f.dbias ? total_of<T>(f.dbias, groups, f.dbias_size, at) : 0.0;
+}
+template <class T>
+__device__ static inline double edge_total(const struct folding &f, int groups, int o, int tap)
+{
+    int64_t at = o * f.taps + tap;
+    if (!f.sums_ride) return total_of<T>(f.dedge, groups, (int64_t)f.out * f.taps, at);
+    return bias_total<T>(f, groups, o) - total_of<T>(f.dbias, groups, f.dbias_size, at);
+}
+
 /* Sums run in f64, in an order that the shapes alone decide. */
 template <class T> __global__ void unfold(struct foldings all, int groups)
 {
@@ -104,16 +130,10 @@ template <class T> __global__ void unfold(struct foldings all, int groups)
     double sum = 0;
     for (int k = (int)threadIdx.x; k < size; k += BLOCK) {
         int channel = k / f.taps, tap = k % f.taps;
-        T d;
-        if (f.scatter && channel == f.in) {
-            double total = 0;
-            for (int64_t g = 0; g < groups; g++)
-                total += (double)((const T *)f.dedge)[(g * f.out + o) * f.taps + tap];
-            d = (T)total;
-        } else {
-            d = dweights[f.scatter ? (int64_t)(o * f.taps + tap) * f.depth + channel
-                                   : (int64_t)o * f.depth + k];
-        }
+        T d = f.scatter && channel == f.in
+                  ? (T)edge_total<T>(f, groups, o, tap)
+                  : dweights[f.scatter ? (int64_t)(o * f.taps + tap) * f.depth + channel
+                                       : (int64_t)o * f.depth + k];
         if (dw) dw[k] = d * scale;
         sum += (double)(w[k] * scale) * (double)d;
     }
@@ -125,9 +145,7 @@ template <class T> __global__ void unfold(struct foldings all, int groups)
         __syncthreads();
     }
     if (threadIdx.x != 0) return;
-    double total = 0;
-    for (int64_t g = 0; g < groups && f.dbias; g++)
-        total += (double)((const T *)f.dbias)[g * f.dbias_size + o];
+    double total = bias_total<T>(f, groups, o);
     if (f.db) ((T *)f.db)[o] = (T)(total * (double)scale);
     double bias = f.b ? (double)(((const T *)f.b)[o * f.b_stride] * scale) : 0.0;
     if (f.dlogs) ((T *)f.dlogs)[o] = (T)(f.logscale * (lane[0] + bias * total));
@@ -145,6 +163,7 @@ extern "C" void chain_unfold(struct run *run, const struct chain *c, const struc
         f->dbias = s->dbias;
         f->dedge = s->dedge;
         f->dbias_size = s->dbias_size;
+        f->sums_ride = s->sums_ride;
         f->dw = out[3 * i].data;
         f->db = out[3 * i + 1].data;
         f->dlogs = out[3 * i + 2].data;

@@ -1,6 +1,6 @@
-/* conv.c - a single convolution: through cuDNN, or, in bf16 and with the channel that is 1 outside the
- * image, which cuDNN does not know, as a chain of one stage. The algorithms are fixed ones that add in a
- * fixed order. */
+/* conv.c - a single convolution: through cuDNN, or, in bf16 and with the channel that is 1 outside
+ * the image, which cuDNN does not know, as a chain of one stage. The algorithms are fixed ones that
+ * add in a fixed order. */
 #include "chain.h"
 
 /* ---------------------------------------------------------------- cuDNN */
@@ -75,8 +75,8 @@ static int is_chain(const struct engine *e, const struct step *s)
 {
     const struct tensor *x, *y, *w;
     operands(s, &x, &y, &w);
-    return e->bf16 || has_edge(s) || !is_dense(w) || !x->stride[0] || !x->stride[1] || !y->stride[0] ||
-           !y->stride[1];
+    return e->bf16 || has_edge(s) || !is_dense(w) || !x->stride[0] || !x->stride[1] ||
+           !y->stride[0] || !y->stride[1];
 }
 
 static size_t dnn_scratch(const struct engine *e, const struct step *s)

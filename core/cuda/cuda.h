@@ -56,7 +56,7 @@ struct engine {
     struct fault *fault;          /* host memory that the device sees */
     struct device_update *update; /* update.cu */
     struct host_update *host_update;
-    int launching; /* steps: nothing may be made or looked up */
+    int launching;  /* steps: nothing may be made or looked up */
     int check_each; /* GLOW_CUDA_CHECK: wait after each step and name the one that failed */
     double *seconds_by_op;
 

@@ -82,8 +82,8 @@ int engine_usable(char *why, size_t size)
     return pools;
 }
 
-/* How chains of convolutions multiply: in bf16 where the configuration says so, else as GLOW_CUDA_MATH
- * says. */
+/* How chains of convolutions multiply: in bf16 where the configuration says so, else as
+ * GLOW_CUDA_MATH says. */
 static glow_status choose_math(struct engine *e, bool bf16, const char **name)
 {
     const char *wish = getenv("GLOW_CUDA_MATH");
@@ -341,7 +341,6 @@ static void cuda_forget(struct engine *e, struct recording *r)
 static const struct backend backend_cuda_bf16 = { .open = cuda_open_bf16,
                                                   .chain_hidden = cuda_chain_hidden_bf16,
                                                   MEMBERS };
-const struct backend backend_cuda = { .open = cuda_open,
-                                      .chain_hidden = cuda_chain_hidden,
-                                      .bf16 = &backend_cuda_bf16,
-                                      MEMBERS };
+const struct backend backend_cuda = {
+    .open = cuda_open, .chain_hidden = cuda_chain_hidden, .bf16 = &backend_cuda_bf16, MEMBERS
+};

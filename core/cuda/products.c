@@ -28,7 +28,7 @@ static void run_blas(const struct product *p, const struct step *step, struct ru
     const double one = 1, beta = p->beta;
     const float one_f = 1, beta_f = (float)p->beta;
     const cudaDataType_t type = type_of(p->dtype), to = p->result ? type_of(p->result) : type;
-    const cublasComputeType_t how = wide ? CUBLAS_COMPUTE_64F
+    const cublasComputeType_t how = wide                            ? CUBLAS_COMPUTE_64F
                                     : p->fast && p->dtype == DT_F32 ? e->products
                                                                     : CUBLAS_COMPUTE_32F;
     cublasStatus_t status = cublasGemmStridedBatchedEx(
@@ -36,8 +36,8 @@ static void run_blas(const struct product *p, const struct step *step, struct ru
         (int)p->columns, (int)p->rows, (int)p->depth,
         wide ? (const void *)&one : (const void *)&one_f, p->b, type, (int)p->b_stride, p->b_batch,
         p->a, type, (int)p->a_stride, p->a_batch,
-        wide ? (const void *)&beta : (const void *)&beta_f, p->c, to, (int)p->c_stride,
-        p->c_batch, (int)p->batch, how, CUBLAS_GEMM_DEFAULT);
+        wide ? (const void *)&beta : (const void *)&beta_f, p->c, to, (int)p->c_stride, p->c_batch,
+        (int)p->batch, how, CUBLAS_GEMM_DEFAULT);
     if (status != CUBLAS_STATUS_SUCCESS)
         step_failed(step, run, "cuBLAS", cublasGetStatusString(status));
 }

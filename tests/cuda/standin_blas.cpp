@@ -1,7 +1,7 @@
 /* standin_blas.cpp - the products that glow asks cuBLAS and cuBLASLt for, by plain loops, in the
  * order of the stream. Arguments are checked as the real ones check them: types that go together,
- * strides, alignment, masks in rows of 128 bits. What an algorithm was found for is all that it does.
- * Operands are rounded as the type of computation says.
+ * strides, alignment, masks in rows of 128 bits. What an algorithm was found for is all that it
+ * does. Operands are rounded as the type of computation says.
  *
  * CUDA_STANDIN_WITHOUT  epilogues with one of these bits (128: masks, 512: sums, ...) have no
  *                       algorithm */
@@ -163,12 +163,14 @@ const char *cublasGetStatusString(cublasStatus_t status)
                                                  : "success";
 }
 
-cublasStatus_t cublasGemmStridedBatchedEx(
-    cublasHandle_t h, cublasOperation_t ta, cublasOperation_t tb, int m, int n, int k,
-    const void *alpha, const void *a, cudaDataType type_a, int lda, long long stride_a,
-    const void *b, cudaDataType type_b, int ldb, long long stride_b, const void *beta, void *c,
-    cudaDataType type_c, int ldc, long long stride_c, int batch, cublasComputeType_t how,
-    cublasGemmAlgo_t)
+cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t h, cublasOperation_t ta,
+                                          cublasOperation_t tb, int m, int n, int k,
+                                          const void *alpha, const void *a, cudaDataType type_a,
+                                          int lda, long long stride_a, const void *b,
+                                          cudaDataType type_b, int ldb, long long stride_b,
+                                          const void *beta, void *c, cudaDataType type_c, int ldc,
+                                          long long stride_c, int batch, cublasComputeType_t how,
+                                          cublasGemmAlgo_t)
 {
     cudaDataType scale = type_c == CUDA_R_64F ? CUDA_R_64F : CUDA_R_32F;
     double one = load(alpha, scale, 0), add = load(beta, scale, 0);
@@ -241,8 +243,8 @@ static bool extras_fit(cublasLtMatmulDesc_t d, cublasLtMatrixLayout_t a, cublasL
     if (d->epilogue & (CUBLASLT_EPILOGUE_BIAS | CUBLASLT_EPILOGUE_BGRADB) &&
         (!d->vector || !aligned(d->vector, 16)))
         return false;
-    if (d->epilogue & 128 && (!d->mask || !aligned(d->mask, 16) || d->mask_ld % 128 ||
-                              d->mask_ld < (int64_t)c->rows))
+    if (d->epilogue & 128 &&
+        (!d->mask || !aligned(d->mask, 16) || d->mask_ld % 128 || d->mask_ld < (int64_t)c->rows))
         return false;
     return true;
 }
