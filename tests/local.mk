@@ -215,6 +215,7 @@ EXTRA_DIST += \
 	%D%/plugins/fold.c \
 	%D%/plugins/fragile.c \
 	%D%/plugins/gate.c \
+	%D%/plugins/hostfn.c \
 	%D%/plugins/moment.c \
 	%D%/plugins/oneway.c \
 	%D%/plugins/shared_noise.c \

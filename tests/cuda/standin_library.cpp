@@ -26,7 +26,8 @@ struct CUkern_st {
     size_t most_shared = 48 << 10;
 };
 
-/* Opens an ELF file that lies in memory. */
+/* Opens an ELF file that lies in memory. The file stays open: its name must not be that of another.
+ */
 static void *open_object(const char *code)
 {
     Elf64_Ehdr h;
@@ -37,7 +38,6 @@ static void *open_object(const char *code)
     snprintf(path, sizeof path, "/proc/self/fd/%d", file);
     void *object = nullptr;
     if (file >= 0 && write(file, code, n) == (ssize_t)n) object = dlopen(path, RTLD_NOW);
-    if (file >= 0) close(file);
     return object;
 }
 

@@ -19,6 +19,15 @@
 #ifndef INTEGERS
 #define INTEGERS 1
 #endif
+#ifndef ROWS
+#define ROWS 1
+#endif
+#ifndef COLUMNS
+#define COLUMNS 1
+#endif
+#ifndef REASON
+#define REASON NULL
+#endif
 #ifndef LIMIT
 #define LIMIT INT64_MAX
 #endif
@@ -48,15 +57,18 @@ static void decompose(const struct glow_self *self, struct glow_graph *g,
 static int32_t launch(const struct glow_kernel_call *c, struct glow_launch *l)
 {
     const struct glow_array *x = &c->in[0];
+    const char *reason = REASON;
     l->grid[0] = (uint32_t)x->n;
+    l->grid[1] = COLUMNS;
     l->block[0] = BLOCK;
+    l->block[1] = ROWS;
     l->shared = SHARED;
     l->scratch = (uint64_t)x->n * 2 * sizeof(double);
+    l->n_integers = INTEGERS;
     l->integers[0] = 1;
     for (int32_t i = 0; i < x->type.rank; i++) l->integers[0] *= x->type.dim[i];
-    l->n_integers = INTEGERS;
-    if (c->in[1].type.rank > x->type.rank) {
-        snprintf(l->why, l->why_size, "w has more axes than x");
+    if (reason) {
+        snprintf(l->why, l->why_size, "%s", reason);
         return GLOW_EINVAL;
     }
     return l->integers[0] > LIMIT ? GLOW_ENOTSUP : GLOW_OK;
