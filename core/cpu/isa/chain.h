@@ -13,8 +13,8 @@
  *
  * Units of whole tiles are the tasks of the thread pool. What a unit scatters beyond its own pixels
  * is added afterwards; gradients of weights have a buffer for each unit, and are added in order.
- * How many units there are depends on shapes alone, hence results never depend on the number of
- * threads. */
+ * Where there is but one unit, its products are shared instead, row by row. How many units there
+ * are depends on shapes alone, hence results never depend on the number of threads. */
 #ifndef CORE_CPU_ISA_CHAIN_H
 #define CORE_CPU_ISA_CHAIN_H
 #include "../../packing.h"
@@ -68,6 +68,7 @@ struct chain {
     int first[CHAIN_STAGES + 1]; /* first stage of each segment */
     struct chain_stage stage[CHAIN_STAGES];
     struct chain_borders borders;
+    struct pool *pool; /* threads that share each product, where there is one unit; or NULL */
     int64_t units, gradient_size, totals_size;
     real *gradients; /* of weights, of the units but the first */
 };

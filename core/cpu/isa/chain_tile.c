@@ -7,6 +7,7 @@ void NAME(chain_tile)(const struct chain *c, int64_t tile, struct tile *t)
     const int64_t first = tile * c->tile;
     NAME(tile_set)(t, first, min_int(c->tile, c->pixels - first), c->height, c->width);
     NAME(chain_set_borders)(c, t);
+    t->pool = c->pool;
 }
 
 /* Reals in panels with `rows` rows, made where reals_of() said, become operands. */
@@ -47,6 +48,7 @@ static struct product product_of(const struct chain_stage *s, const struct tile 
         .b = b->paired,
         .b_stride = PANEL,
         .b_panel = paired_panel(depth),
+        .pool = t->pool,
     };
 }
 static struct product forward_product(const struct chain_stage *s, const struct tile *t,
@@ -217,6 +219,7 @@ void NAME(chain_dw)(const struct chain *c, const struct chain_stage *s, const st
         .c_panel = s->packing.panel_stride,
         .add = add,
         .ahead = ahead,
+        .pool = t->pool,
     };
     NAME(transpose_panels)(turned, paired_panel(c->tile), right, columns, t->count);
     NAME(product)(&p);

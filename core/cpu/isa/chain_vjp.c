@@ -297,6 +297,7 @@ void NAME(chain_run_backward)(struct chain_backward *b, const struct tensor *out
         if (i > 0) b->d_out[i - 1] = planes_dense(c, b->d_planar[i - 1], before->out);
         b->d_in[i] = i > 0 ? b->d_out[i - 1] : b->dx;
         const struct chain_output o = output_of(b);
+        c->pool = b->units.n == 1 ? b->pool : NULL;
         pool_run(b->pool, b->units.n, backward_unit, b);
         if (o.to.data) NAME(chain_finish)(c, &b->units, b->pool, &o);
         if (i > 0 && before->act) {

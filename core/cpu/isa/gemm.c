@@ -3,6 +3,7 @@
  * because only constant bounds let the compiler keep the sums in registers. */
 #include <string.h>
 #include "gemm.h"
+#include "../pool.h"
 
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
@@ -275,13 +276,19 @@ ALWAYS_INLINE void run_block(const struct product *p, struct tile_product *t, in
         kernels[form][vectors - 1][rows](t);
 }
 
+/* Rows begin .. end-1 of C. */
+struct rows {
+    int64_t begin, end;
+};
+
 /* All blocks of rows times one panel. Rows go in blocks of at most BLOCK_ROWS, as equal as can be
  * where words stay whole; a turned A has all rows of a block in one panel. */
-static void run_panel(const struct product *p, struct tile_product *t, int64_t panel, int64_t first)
+static void run_panel(const struct product *p, struct tile_product *t, struct rows of,
+                      int64_t panel, int64_t first)
 {
-    const int64_t region = p->a_turned ? PANEL : p->rows;
-    for (int64_t start = 0; start < p->rows; start += region) {
-        const int64_t n = min_int(region, p->rows - start), blocks = divide_up(n, BLOCK_ROWS);
+    const int64_t region = p->a_turned ? PANEL : of.end - of.begin;
+    for (int64_t start = of.begin; start < of.end; start += region) {
+        const int64_t n = min_int(region, of.end - start), blocks = divide_up(n, BLOCK_ROWS);
         const int64_t words = divide_up(n, PER_WORD), size = words / blocks,
                       longer = words % blocks;
         int64_t row = start;
@@ -294,7 +301,7 @@ static void run_panel(const struct product *p, struct tile_product *t, int64_t p
 
 /* Panels of B and C are walked one by one: a panel of B stays near the processor while the blocks
  * of A, which are narrower, come from the second-level cache. */
-void NAME(product)(const struct product *p)
+static void run_rows(const struct product *p, struct rows of)
 {
     struct tile_product t = { .a_panel = p->a_panel, .b_stride = p->b_stride };
     const int64_t deepest = p->c ? DEPTH_BLOCK : p->depth;
@@ -303,6 +310,35 @@ void NAME(product)(const struct product *p)
         t.depth = min_int(deepest, p->depth - first);
         t.c_stride = p->c_stride;
         t.add = p->add || first > 0;
-        for (int64_t panel = 0; panel * PANEL < p->columns; panel++) run_panel(p, &t, panel, first);
+        for (int64_t panel = 0; panel * PANEL < p->columns; panel++)
+            run_panel(p, &t, of, panel, first);
     }
+}
+
+/* A product whose rows are dealt out, whole panels of a turned A. Each number of C is computed as
+ * it is by one thread: what a task has of the rows makes no difference to it. */
+struct shared_product {
+    const struct product *product;
+    int64_t rows; /* in a task */
+};
+static void shared_task(void *arg, int64_t task, int worker)
+{
+    const struct shared_product *s = arg;
+    const int64_t begin = task * s->rows;
+    (void)worker;
+    run_rows(s->product, (struct rows){ begin, min_int(s->product->rows, begin + s->rows) });
+}
+
+void NAME(product)(const struct product *p)
+{
+    const int threads = p->pool ? pool_threads(p->pool) : 1;
+    const int64_t panels = divide_up(p->rows, PANEL), tasks = min_int(panels, threads);
+    if (tasks <= 1) {
+        run_rows(p, (struct rows){ 0, p->rows });
+        return;
+    }
+    struct product alone = *p; /* what is asked for on the way is counted by one thread */
+    struct shared_product s = { &alone, divide_up(panels, tasks) * PANEL };
+    alone.ahead = NULL;
+    pool_run(p->pool, divide_up(p->rows, s.rows), shared_task, &s);
 }

@@ -1,5 +1,5 @@
-/* gemm.h - matrix products by one thread on matrices in panels: what every product of the CPU
- * backend stands on, so that no shape falls off a cliff.
+/* gemm.h - matrix products on matrices in panels: what every product of the CPU backend stands on,
+ * so that no shape falls off a cliff.
  *
  * A panel matrix (rows, columns) is cut into panels of PANEL columns; element (r,c) lies at
  * [c / PANEL][r][c % PANEL]. A panel is two vectors wide: a kernel keeps BLOCK_ROWS x PANEL
@@ -73,6 +73,7 @@ struct product {
     real *sums;          /* (kinds, rows, LANES): sums[r] += vectors of C[r]; not with exact */
     const int8_t *kinds; /* of the vectors in a row of C; NULL: all are of kind 0 */
     struct ahead *ahead; /* what to ask for on the way; NULL: nothing */
+    struct pool *pool;   /* threads that share the rows; NULL: the caller alone */
 };
 
 void NAME(product)(const struct product *);
