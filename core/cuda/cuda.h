@@ -41,8 +41,8 @@ struct device_update;
 struct host_update;
 
 struct engine {
-    int device;
-    char name[280]; /* for people: "NVIDIA H100, sm_90, fp32" */
+    int device, capability; /* capability: 90 for 9.0 */
+    char name[280];         /* for people: "NVIDIA H100, sm_90, fp32" */
     cudaStream_t stream, copies;
     cublasHandle_t blas;
     cublasLtHandle_t blas_lt;

@@ -108,6 +108,7 @@ static glow_status describe_device(struct engine *e, bool bf16)
     TRY(choose_math(e, bf16, &math));
     TRY_CUDA(cudaGetDevice(&e->device));
     TRY_CUDA(cudaGetDeviceProperties(&p, e->device));
+    e->capability = 10 * p.major + p.minor;
     snprintf(e->name, sizeof e->name, "%.200s sm_%d%d %s", p.name, p.major, p.minor, math);
     return GLOW_OK;
 }

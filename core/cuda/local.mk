@@ -9,6 +9,10 @@ cuda_sources = \
 	%D%/cuda.h \
 	%D%/engine.c \
 	%D%/engine.h \
+	%D%/element_table.h \
+	%D%/fused_code.c \
+	%D%/fused_code.h \
+	%D%/fused_compile.c \
 	%D%/images.c \
 	%D%/memory.c \
 	%D%/module.c \
