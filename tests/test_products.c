@@ -539,6 +539,8 @@ static const struct chain_case chain_cases[] = {
         { 3, 3, 1, 0, 0 } } },
     { 40, 3, 2, 2, 3, { { 10, 3, 1, R, 0 }, { 10, 1, 0, R, 0 }, { 4, 3, 1, 0, 0 } } },
     { 1, 20, 4, 4, 3, { { 70, 3, 1, R, 0 }, { 70, 1, 0, R, 0 }, { 40, 3, 1, 0, 0 } } },
+    /* The last group of images is smaller (40 pixels on the emulator). */
+    { 13, 3, 2, 2, 3, { { 10, 3, 1, R, 0 }, { 10, 1, 0, R, 0 }, { 4, 3, 1, 0, 0 } } },
     /* Units that end within images. */
     { 3, 2, 25, 31, 3, { { 5, 3, 1, R, 0 }, { 6, 1, 0, R, 0 }, { 4, 3, 1, T, 0 } } },
     /* Depths of products that are cut. */
