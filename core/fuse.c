@@ -11,8 +11,9 @@
 #include <string.h>
 
 enum {
+    MOST_WRITTEN = 4,  /* tensors: more of them are alive at once than if they came one by one */
     WINDOW = 256,      /* nodes from the first to the last of a group */
-    LEAST_SUMMED = 512 /* elements of a sample: short ones are cut into too many pieces */
+    LEAST_SUMMED = 512 /* elements of a row that is summed: short ones begin tiles too often */
 };
 enum state { WAITING, MEMBER, SUMMED, AHEAD, BEHIND }; /* SUMMED: a member that nobody joins */
 
@@ -85,12 +86,23 @@ static bool needs_group(const struct fuser *f, const struct node *n)
     return false;
 }
 
-/* Whether a node adds up what a member makes, sample by sample. */
-static bool sums_member(const struct fuser *f, const struct node *n)
+/* Whether a node adds up what a member makes, in rows that are worth it. */
+static bool sums_member(const struct fuser *f, const struct group *group, const struct node *n)
 {
     if (n->op != OP_SUM || state_of(f, n->in[0]) != MEMBER) return false;
     const struct glow_type *t = &f->src->values[n->in[0]].type;
-    return t->batched && n->ai[0] == ((int64_t)2 << t->rank) - 2 && type_count(t) >= LEAST_SUMMED;
+    bool of_samples = t->batched && n->ai[0] == ((int64_t)2 << t->rank) - 2;
+    int64_t row = 1;
+    for (int i = t->rank; i > 0 && (n->ai[0] >> i & 1); i--) row *= t->dim[i - 1];
+    if (row < LEAST_SUMMED || (!of_samples && !f->src->backend->fuses_all_sums)) return false;
+    int64_t other = n->ai[0]; /* sums over other axes cost the group another pass: one at most */
+    for (int i = 0; i < group->n; i++) {
+        const struct node *m = &f->src->nodes[group->member[i]];
+        if (m->op != OP_SUM || m->ai[0] == n->ai[0]) continue;
+        if (other != n->ai[0] && m->ai[0] != other) return false;
+        other = m->ai[0];
+    }
+    return true;
 }
 
 enum answer { JOINS, DIFFERS, FULL };
@@ -99,7 +111,7 @@ static enum answer try_to_join(const struct fuser *f, struct group *group, uint3
 {
     const struct node *n = &f->src->nodes[node];
     const struct value *v = &f->src->values[n->out0];
-    if (sums_member(f, n)) {
+    if (sums_member(f, group, n)) {
         if (group->n == FUSED_OPS) return FULL;
         group->member[group->n++] = node;
         return JOINS;
@@ -174,9 +186,13 @@ static void find_inputs(const struct fuser *f, struct group *group)
 static void limit_outputs(struct fuser *f, struct group *group)
 {
     for (;; group->n--) {
-        int n_out = 0;
-        for (int i = 0; i < group->n; i++) n_out += leaves(f, group, i);
-        if (n_out <= FUSED_OUTPUTS) break;
+        int n_out = 0, n_written = 0;
+        for (int i = 0; i < group->n; i++) {
+            if (!leaves(f, group, i)) continue;
+            n_out++;
+            n_written += f->src->nodes[group->member[i]].op != OP_SUM;
+        }
+        if (n_out <= FUSED_OUTPUTS && n_written <= MOST_WRITTEN) break;
         f->state[group->member[group->n - 1]] = BEHIND;
     }
     find_inputs(f, group);

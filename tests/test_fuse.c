@@ -30,6 +30,7 @@ struct chain {
     char *memory[INPUTS];
     int64_t ai[1 + 4 * OPERATIONS + FUSED_OUTPUTS];
     int n_out, out[FUSED_OUTPUTS];
+    int64_t mask[OPERATIONS]; /* the axes that a sum adds up */
 };
 
 static const int unary_ops[] = { OP_NEG,  OP_ABS,  OP_SQUARE, OP_RECIP,   OP_SQRT,
@@ -122,13 +123,15 @@ static void make_chain(struct chain *c, uint64_t seed, int32_t dtype)
                         : OP_WHERE;
         for (int k = 0; k < 3; k++) o[1 + k] = k < n ? pick_operand(c, &d, i) : -1;
         if (n == 0) o[1] = c->n_in + i - 1;
+        c->mask[i] = 13 + roll(&d, 3); /* those of a channel, of a sample, all */
         if (n == 0 || (c->n_out < FUSED_OUTPUTS && (i == c->n - 1 || !roll(&d, 8))))
             c->out[c->n_out++] = i;
     }
     if (!c->n_out) c->out[c->n_out++] = 0;
     for (int k = 0; k < c->n_out; k++) c->ai[1 + 4 * c->n + k] = c->out[k];
     for (int i = 0; i < c->n; i++) {
-        const int64_t each[RANK] = { c->dim[0], 1, 1, 1 };
+        const int64_t each[RANK] = { c->mask[i] & 1 ? 1 : c->dim[0], c->mask[i] & 2 ? 1 : c->dim[1],
+                                     1, 1 };
         bool sum = c->ai[1 + 4 * i] == OP_SUM;
         c->result[i] = dense(sum ? each : c->dim, sum && i % 2 ? DT_F64 : dtype);
     }
@@ -154,7 +157,6 @@ static void run_step(struct engine *engine, struct step *s)
 /* Each operation by its own kernel. */
 static void run_apart(struct chain *c, struct engine *engine)
 {
-    static const int64_t sample = 14;
     for (int i = 0; i < c->n; i++) {
         const int64_t *o = c->ai + 1 + 4 * i;
         struct tensor in[3];
@@ -163,7 +165,7 @@ static void run_apart(struct chain *c, struct engine *engine)
             int64_t k = o[1 + s.n_in];
             in[s.n_in] = k < c->n_in ? c->in[k] : c->result[k - c->n_in];
         }
-        s.ai = &sample;
+        s.ai = &c->mask[i];
         s.n_ai = 1;
         run_step(engine, &s);
     }

@@ -86,7 +86,7 @@ UNARY(LOG1P, real_log1p(x))
 UNARY_FAR(SIN, real_sin(x), real_far_sin)
 UNARY_FAR(COS, real_cos(x), real_far_cos)
 UNARY(FLOOR, real_floor(x))
-UNARY(SIGN, x > 0 ? 1 : x < 0 ? -1 : x) /* of 0: 0, of NaN: NaN */
+UNARY(SIGN, (x < 0) | (x > 0) ? real_copysign(1, x) : x) /* of 0: 0, of NaN: NaN */
 
 BINARY(ADD, x + y)
 BINARY(SUB, x - y)
