@@ -4,8 +4,10 @@
  * opens a group; those behind it that have its shape and type join, up to the next operation of
  * another class, sums and extremes excepted. What lies between and does not need the group runs
  * ahead of it; what needs it runs behind, and so does, as the beginning of another group, what
- * needs any of that. So no group ever waits for itself, and between products the order stays as it
- * was. A value leaves its group when anything else reads it, a view of it too. */
+ * needs any of that, and what is larger than the group: chains of images find what is made of
+ * parameters ready, and are not cut where they need it. So no group ever waits for itself, and
+ * between products the order stays as it was. A value leaves its group when anything else reads it,
+ * a view of it too. */
 #include "fuse.h"
 #include <stdlib.h>
 #include <string.h>
@@ -105,6 +107,15 @@ static bool sums_member(const struct fuser *f, const struct group *group, const 
     return true;
 }
 
+/* Whether an elementwise node has more elements than the members have. */
+static bool is_larger(const struct fuser *f, const struct group *group, const struct node *n)
+{
+    const struct glow_type *own = &f->src->values[n->out0].type;
+    const struct glow_type *t = &f->src->values[f->src->nodes[group->member[0]].out0].type;
+    if (!can_fuse(n)) return false;
+    return own->batched != t->batched ? own->batched : type_count(own) > type_count(t);
+}
+
 enum answer { JOINS, DIFFERS, FULL };
 
 static enum answer try_to_join(const struct fuser *f, struct group *group, uint32_t node)
@@ -151,7 +162,8 @@ static uint32_t collect(struct fuser *f, const uint32_t *list, uint32_t n, struc
             f->state[list[i]] = node->op == OP_SUM ? SUMMED : MEMBER;
             end = i + 1;
         } else
-            f->state[list[i]] = needs_group(f, node) ? BEHIND : AHEAD;
+            f->state[list[i]] =
+                needs_group(f, node) || is_larger(f, group, node) ? BEHIND : AHEAD;
     }
     for (uint32_t i = end; i < n && f->state[list[i]] != WAITING; i++) f->state[list[i]] = WAITING;
     return end;

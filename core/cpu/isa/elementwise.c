@@ -141,11 +141,35 @@ void NAME(tile_end)(TILE_ARGUMENTS)
     (void)t0, (void)t1, (void)t2, (void)t3, (void)t4, (void)t5, (void)t6, (void)t7;
 }
 
-void NAME(tile_sum)(TILE_ARGUMENTS)
+/* Of tiles that are not full, few enough to go by memory. */
+static __attribute__((noinline)) void sum_some(TILE_ARGUMENTS)
 {
     struct tile_sum *sum = (struct tile_sum *)(void *)frame[at->a];
     store(sum->element, t0, t1, t2, t3, t4, t5, t6, t7);
     NAME(reduce_row)(sum->lane, sum->element, sum->n);
+    pass(at, frame, t0, t1, t2, t3, t4, t5, t6, t7);
+}
+
+void NAME(tile_sum)(TILE_ARGUMENTS)
+{
+    struct tile_sum *sum = (struct tile_sum *)(void *)frame[at->a];
+    if (sum->n < TILE) {
+        sum_some(at, frame, t0, t1, t2, t3, t4, t5, t6, t7);
+        return;
+    }
+    TILE_TAKE
+    sum_vec *lane = (sum_vec *)sum->lane, s0 = lane[0], s1 = lane[1], s2 = lane[2], s3 = lane[3];
+    TILE_LOOP
+    for (int i = 0; i < TILE; i += ROW_LANES) {
+        s0 += load_sum(t.element + i);
+        s1 += load_sum(t.element + i + SUM_LANES);
+        s2 += load_sum(t.element + i + 2 * SUM_LANES);
+        s3 += load_sum(t.element + i + 3 * SUM_LANES);
+    }
+    lane[0] = s0;
+    lane[1] = s1;
+    lane[2] = s2;
+    lane[3] = s3;
     pass(at, frame, t0, t1, t2, t3, t4, t5, t6, t7);
 }
 

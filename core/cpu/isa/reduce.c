@@ -6,9 +6,6 @@
  * kept, rows fold into a block of accumulators. */
 #include <stdlib.h>
 #include <string.h>
-#if defined(__AVX512F__)
-#include <immintrin.h>
-#endif
 #include "reduce.h"
 #include "real_math.h"
 #include "../walk.h"
@@ -20,20 +17,6 @@ enum {
 };
 
 /* ---------------------------------------------------------------- folds of rows */
-
-#define SUM_LANES (VEC_BYTES / 8)
-typedef double sum_vec __attribute__((vector_size(VEC_BYTES), may_alias));
-typedef real sum_part
-    __attribute__((vector_size(SUM_LANES * sizeof(real)), aligned(sizeof(real)), may_alias));
-
-ALWAYS_INLINE sum_vec load_sum(const real *p)
-{
-#if defined(__AVX512F__) && REAL_BITS == 32 /* GCC 12 makes two halves of it */
-    return (sum_vec)_mm512_cvtps_pd(_mm256_loadu_ps(p));
-#else
-    return __builtin_convertvector(*(const sum_part *)p, sum_vec);
-#endif
-}
 
 /* Rows fold into this many accumulators side by side; which element goes where, its place in the
  * row decides. In the end halves are folded upon each other. */

@@ -2,6 +2,9 @@
 #ifndef CORE_CPU_ISA_REDUCE_H
 #define CORE_CPU_ISA_REDUCE_H
 #include "kernels.h"
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 
 struct axes {
     int rank;
@@ -31,6 +34,21 @@ void NAME(reduce_cut)(struct cut *, const struct tensor *in, const struct tensor
  * offset of its first element. */
 int64_t NAME(reduce_part)(const struct cut *, int64_t part, int64_t kept, struct axes *over,
                           int64_t *row);
+
+/* Numbers become f64 so many at a time. */
+enum { SUM_LANES = VEC_BYTES / 8 };
+typedef double sum_vec __attribute__((vector_size(VEC_BYTES), may_alias));
+typedef real sum_part
+    __attribute__((vector_size(SUM_LANES * sizeof(real)), aligned(sizeof(real)), may_alias));
+
+ALWAYS_INLINE sum_vec load_sum(const real *p)
+{
+#if defined(__AVX512F__) && REAL_BITS == 32 /* GCC 12 makes two halves of it */
+    return (sum_vec)_mm512_cvtps_pd(_mm256_loadu_ps(p));
+#else
+    return __builtin_convertvector(*(const sum_part *)p, sum_vec);
+#endif
+}
 
 /* Element i of a row goes to lane i % ROW_LANES, row after row; the sum of the lanes, which change.
  */
