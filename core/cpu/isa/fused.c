@@ -327,11 +327,10 @@ static void find_passes(struct chain *c)
     }
 }
 
-/* Whether tiles of a pass begin at multiples of their size in runs of a multiple of that. */
+/* Whether the tiles of a pass begin at multiples of their size: the rows do. Parts of one do. */
 static int is_aligned(const struct pass *p)
 {
-    return p->cut.parts == 0 ||
-           (p->cut.row % TILE == 0 && (p->cut.parts == 1 || p->cut.split >= 0));
+    return p->cut.parts == 0 || p->cut.row % TILE == 0;
 }
 
 static void find_walks(struct chain *c)

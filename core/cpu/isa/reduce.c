@@ -166,6 +166,10 @@ int64_t NAME(reduce_part)(const struct cut *c, int64_t part, int64_t kept, struc
     int64_t *dim = c->split < 0 ? row : &over->dim[c->split];
     int64_t stride = c->split < 0 ? c->row_stride : over->stride[c->split];
     int64_t from = *dim * part / c->parts, to = *dim * (part + 1) / c->parts;
+    if (c->split < 0) { /* at whole blocks */
+        from -= from % BLOCK;
+        if (part < c->parts - 1) to -= to % BLOCK;
+    }
     *dim = to - from;
     over->count = 1;
     for (int i = 0; i < over->rank; i++) over->count *= over->dim[i];
