@@ -162,8 +162,7 @@ static uint32_t collect(struct fuser *f, const uint32_t *list, uint32_t n, struc
             f->state[list[i]] = node->op == OP_SUM ? SUMMED : MEMBER;
             end = i + 1;
         } else
-            f->state[list[i]] =
-                needs_group(f, node) || is_larger(f, group, node) ? BEHIND : AHEAD;
+            f->state[list[i]] = needs_group(f, node) || is_larger(f, group, node) ? BEHIND : AHEAD;
     }
     for (uint32_t i = end; i < n && f->state[list[i]] != WAITING; i++) f->state[list[i]] = WAITING;
     return end;

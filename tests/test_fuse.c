@@ -66,15 +66,15 @@ static struct tensor dense(const int64_t *dim, int32_t dtype)
     return t;
 }
 
-/* An operand of that shape: all of it, stretched along some axes, a scalar, or every second row. */
-static void make_input(struct chain *c, struct dice *d, int k)
+/* An operand of that shape: all of it (kind 0 or 5), stretched along some axes (1), a scalar (2),
+ * one for each channel (3), or every second element of a row (4). */
+static void make_input(struct chain *c, struct dice *d, int k, int kind)
 {
     int64_t dim[RANK], apart = 1;
-    int kind = k == 0 ? 0 : roll(d, 6);
     memcpy(dim, c->dim, sizeof dim);
     for (int i = 0; i < RANK; i++)
         if (kind == 2 || (kind == 1 && roll(d, 2))) dim[i] = 1;
-    if (kind == 3) dim[0] = dim[2] = dim[3] = 1; /* one for each channel */
+    if (kind == 3) dim[0] = dim[2] = dim[3] = 1;
     if (kind == 4) apart = 2;
     dim[RANK - 1] *= apart;
     struct tensor t = dense(dim, c->dtype);
@@ -110,7 +110,7 @@ static void make_chain(struct chain *c, uint64_t seed, int32_t dtype)
     memcpy(c->dim, shapes[roll(&d, 7)], sizeof c->dim);
     c->n_in = 1 + roll(&d, INPUTS);
     c->n = 1 + roll(&d, OPERATIONS);
-    for (int k = 0; k < c->n_in; k++) make_input(c, &d, k);
+    for (int k = 0; k < c->n_in; k++) make_input(c, &d, k, k == 0 ? 0 : roll(&d, 6));
     c->ai[0] = c->n;
     for (int i = 0; i < c->n; i++) {
         int64_t *o = c->ai + 1 + 4 * i;
@@ -216,14 +216,25 @@ static void check_chain(struct chain *c, struct engine *engine, uint64_t seed, b
     free(copy.data);
 }
 
-START_TEST(chains)
+/* An engine of that instruction set; NULL where the processor doesn't have it. */
+static struct engine *open_set(int set, int threads)
 {
     static const char *const sets[] = { "base", "avx2", "avx512" };
-    struct engine *one, *three;
-    setenv("GLOW_CPU", sets[_i], 1);
-    if (backend_cpu.open(&one, 1) != GLOW_OK) return; /* not on this processor */
-    ck_assert_int_eq(backend_cpu.open(&three, 3), GLOW_OK);
-    for (uint64_t seed = 0; seed < 300; seed++) {
+    struct engine *engine;
+    setenv("GLOW_CPU", sets[set], 1);
+    return backend_cpu.open(&engine, threads) == GLOW_OK ? engine : NULL;
+}
+
+static void close_set(struct engine *engine)
+{
+    if (engine) backend_cpu.close(engine);
+    unsetenv("GLOW_CPU");
+}
+
+START_TEST(chains)
+{
+    struct engine *one = open_set(_i, 1), *three = open_set(_i, 3);
+    for (uint64_t seed = 0; one && three && seed < 300; seed++) {
         struct chain c;
         make_chain(&c, seed, seed % 3 ? DT_F32 : DT_F64);
         run_apart(&c, one);
@@ -231,9 +242,76 @@ START_TEST(chains)
         check_chain(&c, three, seed, true);
         free_chain(&c);
     }
-    backend_cpu.close(one);
-    backend_cpu.close(three);
-    unsetenv("GLOW_CPU");
+    close_set(one);
+    close_set(three);
+}
+END_TEST
+
+/* ---------------------------------------------------------------- sums with products */
+
+/* One way to write term + f(w) v, of operations 0: e = in1^2, 1: p = -in0, 2: f(w) or, without f,
+ * p = 1 / p, 3: the product, 4: the sum or difference, 5: what reads something once more. */
+struct way {
+    int f, w, v, swapped, sum, term, again;
+};
+enum { E = 4, P, F, PRODUCT, SUM, WAYS = 3 * 4 * 4 * 2 * 4 * 2 * 5 };
+
+static struct way way_of(int number)
+{
+    static const int sides[] = { 3, 4, 4, 2, 4, 2, 5 };
+    int choice[7];
+    for (int i = 0; i < 7; number /= sides[i], i++) choice[i] = number % sides[i];
+    return (
+        struct way){ choice[0], choice[1], choice[2], choice[3], choice[4], choice[5], choice[6] };
+}
+
+static void set_operation(struct chain *c, int i, int op, int64_t x, int64_t y)
+{
+    const int64_t operation[4] = { op, x, y, -1 };
+    memcpy(c->ai + 1 + 4 * i, operation, sizeof operation);
+}
+
+/* Operands: 0, 1 and 3 of all elements, 2 one for each channel. */
+static void make_way(struct chain *c, int number)
+{
+    static const int64_t dim[RANK] = { 2, 3, 16, 17 };
+    static const int factors[] = { OP_RECIP, OP_ABS, OP_SIGN };
+    const struct way way = way_of(number);
+    const int64_t p = way.f ? P : F, ws[] = { 3, E, p, 0 }, vs[] = { 2, 3, E, p };
+    const int64_t again[] = { E, P, F, PRODUCT, SUM };
+    struct dice d = { (uint64_t)number, 0 };
+    *c = (struct chain){ .dtype = number % 7 ? DT_F32 : DT_F64, .n_in = 4, .n = 6 };
+    memcpy(c->dim, dim, sizeof dim);
+    c->dim[RANK - 1] -= number % 2; /* whole tiles, or not */
+    for (int k = 0; k < c->n_in; k++) make_input(c, &d, k, k == 2 ? 3 : 0);
+    int64_t w = way.f ? F : ws[way.w], v = vs[way.v], term = way.term ? p : 0;
+    bool first = way.sum % 2;
+    set_operation(c, 0, OP_SQUARE, 1, -1);
+    set_operation(c, 1, OP_NEG, 0, -1);
+    set_operation(c, 2, factors[way.f], way.f ? ws[way.w] : P, -1);
+    set_operation(c, 3, OP_MUL, way.swapped ? v : w, way.swapped ? w : v);
+    set_operation(c, 4, way.sum < 2 ? OP_ADD : OP_SUB, first ? PRODUCT : term,
+                  first ? term : PRODUCT);
+    set_operation(c, 5, OP_ADD, SUM, again[way.again]);
+    c->ai[0] = c->n;
+    c->n_out = 1 + number % 2;
+    c->out[0] = 5;
+    c->out[1] = number % 5; /* any of them may be wanted too */
+    for (int k = 0; k < c->n_out; k++) c->ai[1 + 4 * c->n + k] = c->out[k];
+    for (int i = 0; i < c->n; i++) c->result[i] = dense(c->dim, c->dtype);
+}
+
+START_TEST(products)
+{
+    struct engine *one = open_set(_i, 1);
+    for (int number = 0; one && number < WAYS; number++) {
+        struct chain c;
+        make_way(&c, number);
+        run_apart(&c, one);
+        check_chain(&c, one, (uint64_t)number, number % 3 == 0);
+        free_chain(&c);
+    }
+    close_set(one);
 }
 END_TEST
 
@@ -310,6 +388,13 @@ static value_id across_a_product(struct graph *g, value_id x)
     return graph_binary(g, OP_ADD, graph_unary(g, OP_ABS, b), t);
 }
 
+static value_id small_between(struct graph *g, value_id x)
+{
+    value_id c = graph_unary(g, OP_EXP, channels(g, x)), y = graph_unary(g, OP_ABS, x);
+    y = graph_binary(g, OP_MUL, y, graph_unary(g, OP_NEG, c));
+    return graph_binary(g, OP_ADD, y, graph_unary(g, OP_SQUARE, c));
+}
+
 static value_id alone(struct graph *g, value_id x) { return graph_unary(g, OP_EXP, x); }
 
 static const struct joining joinings[] = {
@@ -318,6 +403,7 @@ static const struct joining joinings[] = {
     { "a view of a member", a_view_of_a_member, 2, 4, 0 },
     { "another shape between", another_shape, 2, 5, 0 },
     { "across a product", across_a_product, 2, 5, 0 },
+    { "small ones between", small_between, 2, 6, 0 },
     { "alone", alone, 0, 0, 1 },
 };
 
@@ -582,6 +668,7 @@ int main(void)
 {
     TCase *tests = rig_case("fuse");
     tcase_add_loop_test(tests, chains, 0, 3);
+    tcase_add_loop_test(tests, products, 0, 3);
     tcase_add_loop_test(tests, joined, 0, (int)GLOW_COUNT(joinings));
     tcase_add_loop_test(tests, limited, 0, (int)GLOW_COUNT(limits));
     tcase_add_loop_test(tests, programs, 0, 2 * TEXTS);

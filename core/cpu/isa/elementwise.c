@@ -161,7 +161,10 @@ PRODUCTS(PLAIN, x)
 PRODUCTS(ABS, real_abs(x))
 PRODUCTS(SIGN, SIGN_OF(x))
 
-#define PRODUCT_ROW(name) { { name##_own, name##_own_one }, { name##_tile, name##_tile_one } }
+#define PRODUCT_ROW(name)                                                                          \
+    {                                                                                              \
+        { name##_own, name##_own_one }, { name##_tile, name##_tile_one }                           \
+    }
 #define PRODUCT_ROWS(side) [SIDE_##side] = { PRODUCT_ROW(plus_##side), PRODUCT_ROW(minus_##side) },
 const struct tile_product NAME(tile_products)[N_SIDES][2] = {
     /* clang-format off */

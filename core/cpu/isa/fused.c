@@ -328,10 +328,7 @@ static void find_passes(struct chain *c)
 }
 
 /* Whether the tiles of a pass begin at multiples of their size: the rows do. Parts of one do. */
-static int is_aligned(const struct pass *p)
-{
-    return p->cut.parts == 0 || p->cut.row % TILE == 0;
-}
+static int is_aligned(const struct pass *p) { return p->cut.parts == 0 || p->cut.row % TILE == 0; }
 
 static void find_walks(struct chain *c)
 {

@@ -30,7 +30,7 @@ struct chain {
     char is_sum[FUSED_OUTPUTS]; /* the other outputs are tensors of the chain's shape */
     struct pass pass[FUSED_OUTPUTS + 1];
     int n_passes;
-    int64_t n_partials; /* doubles of the scratch */
+    int64_t n_partials;             /* doubles of the scratch */
     struct walk walk[FUSED_INPUTS]; /* of the shape, then of the input */
     char uniform[FUSED_INPUTS];     /* one number for each tile, wherever the tile is */
 
