@@ -1,6 +1,7 @@
 /* fused_code.c - from the operations of a fused step to instructions on tiles. A result that only
  * the next operation reads stays in the registers; the others get a tile each, in memory if they
  * are outputs, else one that no later operation reads any more. */
+#include <assert.h>
 #include <string.h>
 #include "fused.h"
 
@@ -89,33 +90,34 @@ static int side_of(int op)
     return op == OP_ABS ? SIDE_ABS : op == OP_SIGN ? SIDE_SIGN : SIDE_PLAIN;
 }
 
-/* Makes the sum or difference i one with the product before it and with what one factor comes from,
- * if that is inner, where the term is at hand: else it would go by memory, and the factor too if it
- * is the same. */
+/* Makes a sum or difference one with the product before it, and with what a factor of that is made
+ * of, if nothing else reads them and the term is at hand, in the registers: it would have to make
+ * room for the product. */
 static void absorb(struct builder *b, const int *reads, int i)
 {
-    struct operation *o = &b->operation[i], *product = o - 1;
+    struct operation *o = &b->operation[i];
     const int64_t n_in = b->chain->n_in, made = n_in + i - 1;
-    if ((o->op != OP_ADD && o->op != OP_SUB) || i < 1 || product->op != OP_MUL) return;
-    if (!is_inner(b, reads, i - 1)) return;
     const int second = o->in[1] == made;
-    if (!second && o->op == OP_SUB) return;
-    const int64_t term = o->in[!second];
-    int first = i - 1, side = SIDE_PLAIN, k;
-    for (k = 0; k < 2 && side == SIDE_PLAIN; k++)
-        if (product->in[k] == made - 1 && is_inner(b, reads, i - 2))
-            side = side_of(b->operation[i - 2].op);
-    k = side == SIDE_PLAIN ? product->in[1] == term || is_uniform(b, product->in[0]) : k - 1;
-    int64_t factor = product->in[k], other = product->in[!k];
-    if (side != SIDE_PLAIN) factor = b->operation[first = i - 2].in[0];
-    const int64_t before = n_in + first - 1; /* the result in the registers */
-    if (term >= n_in ? term != before : factor == before || other == before) return;
-    for (int j = first; j < i; j++) b->operation[j].absorbed = 1;
+    if (i < 1 || b->operation[i - 1].op != OP_MUL || !is_inner(b, reads, i - 1)) return;
+    if (o->op != OP_ADD && (o->op != OP_SUB || !second)) return;
+    if (o->in[!second] == made || o->in[second] != made) return;
+
+    const int64_t term = o->in[!second], *factor = b->operation[i - 1].in;
+    int first = i - 1, side = SIDE_PLAIN, own = factor[1] == term || is_uniform(b, factor[0]);
+    for (int k = 0; k < 2 && is_inner(b, reads, i - 2); k++) {
+        if (factor[k] != made - 1 || side_of(b->operation[i - 2].op) == SIDE_PLAIN) continue;
+        side = side_of(b->operation[first = i - 2].op);
+        own = k;
+    }
+    const int64_t x = first < i - 1 ? b->operation[first].in[0] : factor[own], y = factor[!own];
+    const int64_t held = n_in + first - 1;
+    if (term >= n_in ? term != held : x == held || y == held) return;
+    for (int k = first; k < i; k++) b->operation[k].absorbed = 1;
     o->product = &NAME(tile_products)[side][o->op == OP_SUB];
     o->n_in = 3;
     o->in[0] = term;
-    o->in[1] = factor;
-    o->in[2] = other;
+    o->in[1] = x;
+    o->in[2] = y;
 }
 
 static void absorb_products(struct builder *b)
@@ -159,7 +161,10 @@ static void place(struct builder *b, int i)
 static int tile_of(struct builder *b, int64_t operand)
 {
     const int n_in = b->chain->n_in;
-    if (operand >= n_in) return b->tile[operand - n_in];
+    if (operand >= n_in) {
+        assert(b->tile[operand - n_in] >= 0);
+        return b->tile[operand - n_in];
+    }
     b->chain->wanted[operand] = 1;
     return (int)operand;
 }
