@@ -111,7 +111,7 @@ static void absorb(struct builder *b, const int *reads, int i)
     }
     const int64_t x = first < i - 1 ? b->operation[first].in[0] : factor[own], y = factor[!own];
     const int64_t held = n_in + first - 1;
-    if (term >= n_in ? term != held : x == held || y == held) return;
+    if (term >= n_in ? term != held : x == held || y == held || is_uniform(b, term)) return;
     for (int k = first; k < i; k++) b->operation[k].absorbed = 1;
     o->product = &NAME(tile_products)[side][o->op == OP_SUB];
     o->n_in = 3;
