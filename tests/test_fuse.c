@@ -102,12 +102,12 @@ static int64_t pick_operand(struct chain *c, struct dice *d, int made)
 
 static void make_chain(struct chain *c, uint64_t seed, int32_t dtype)
 {
-    static const int64_t shapes[][RANK] = { { 3, 3, 16, 16 },  { 2, 5, 9, 11 }, { 1, 4, 64, 64 },
-                                            { 7, 2, 1, 3 },    { 1, 1, 1, 1 },  { 2, 3, 70, 80 },
-                                            { 1, 3, 130, 129 } };
+    static const int64_t shapes[][RANK] = { { 3, 3, 16, 16 },   { 2, 5, 9, 11 }, { 1, 4, 64, 64 },
+                                            { 7, 2, 1, 3 },     { 1, 1, 1, 1 },  { 2, 3, 70, 80 },
+                                            { 1, 3, 130, 129 }, { 2, 8, 4, 4 } };
     struct dice d = { seed, 0 };
     *c = (struct chain){ .dtype = dtype };
-    memcpy(c->dim, shapes[roll(&d, 7)], sizeof c->dim);
+    memcpy(c->dim, shapes[roll(&d, 8)], sizeof c->dim);
     c->n_in = 1 + roll(&d, INPUTS);
     c->n = 1 + roll(&d, OPERATIONS);
     for (int k = 0; k < c->n_in; k++) make_input(c, &d, k, k == 0 ? 0 : roll(&d, 6));
@@ -250,15 +250,16 @@ END_TEST
 /* ---------------------------------------------------------------- sums with products */
 
 /* One way to write term + f(w) v, of operations 0: e = in1^2, 1: p = -in0, 2: f(w) or, without f,
- * p = 1 / p, 3: the product, 4: the sum or difference, 5: what reads something once more. */
+ * p = 1 / p, 3: the product, 4: the sum or difference, or one with e instead of the product, 5:
+ * what reads something once more. */
 struct way {
     int f, w, v, swapped, sum, term, again;
 };
-enum { E = 4, P, F, PRODUCT, SUM, WAYS = 3 * 4 * 4 * 2 * 4 * 2 * 5 };
+enum { E = 4, P, F, PRODUCT, SUM, WAYS = 3 * 4 * 4 * 2 * 5 * 2 * 5 };
 
 static struct way way_of(int number)
 {
-    static const int sides[] = { 3, 4, 4, 2, 4, 2, 5 };
+    static const int sides[] = { 3, 4, 4, 2, 5, 2, 5 };
     int choice[7];
     for (int i = 0; i < 7; number /= sides[i], i++) choice[i] = number % sides[i];
     return (
@@ -285,14 +286,15 @@ static void make_way(struct chain *c, int number)
     c->dim[RANK - 1] -= number % 2; /* whole tiles, or not */
     for (int k = 0; k < c->n_in; k++) make_input(c, &d, k, k == 2 ? 3 : 0);
     int64_t w = way.f ? F : ws[way.w], v = vs[way.v], term = way.term ? p : 0;
-    bool first = way.sum % 2;
+    bool first = way.sum % 2 || way.sum == 4;
     set_operation(c, 0, OP_SQUARE, 1, -1);
     set_operation(c, 1, OP_NEG, 0, -1);
     set_operation(c, 2, factors[way.f], way.f ? ws[way.w] : P, -1);
     set_operation(c, 3, OP_MUL, way.swapped ? v : w, way.swapped ? w : v);
-    set_operation(c, 4, way.sum < 2 ? OP_ADD : OP_SUB, first ? PRODUCT : term,
-                  first ? term : PRODUCT);
-    set_operation(c, 5, OP_ADD, SUM, again[way.again]);
+    const int64_t with = way.sum < 4 ? PRODUCT : E;
+    set_operation(c, 4, way.sum < 2 || way.sum == 4 ? OP_ADD : OP_SUB, first ? with : term,
+                  first ? term : with);
+    set_operation(c, 5, OP_ADD, SUM, way.sum < 4 ? again[way.again] : PRODUCT);
     c->ai[0] = c->n;
     c->n_out = 1 + number % 2;
     c->out[0] = 5;

@@ -327,19 +327,17 @@ static void find_passes(struct chain *c)
     }
 }
 
-/* Whether the tiles of a pass begin at multiples of their size: the rows do. Parts of one do. */
-static int is_aligned(const struct pass *p) { return p->cut.parts == 0 || p->cut.row % TILE == 0; }
-
+/* A tile that begins within a run of an input at a multiple of its size does not leave it. All do
+ * where runs are multiples of tiles: rows of sums and their parts begin at multiples too, unless
+ * they are shorter than a run, which they divide then. */
 static void find_walks(struct chain *c)
 {
-    int aligned = 1;
-    for (int i = 0; i < c->n_passes; i++) aligned &= is_aligned(&c->pass[i]);
     for (int k = 0; k < c->n_in; k++) {
         const struct tensor *t[2] = { &c->shape, &c->step->in[k] };
         struct walk *w = &c->walk[k];
         walk_make(w, t, 2);
-        c->uniform[k] = w->stride[1][w->rank - 1] == 0 &&
-                        (w->rows == 1 || (w->dim[w->rank - 1] % TILE == 0 && aligned));
+        c->uniform[k] =
+            w->stride[1][w->rank - 1] == 0 && (w->rows == 1 || w->dim[w->rank - 1] % TILE == 0);
     }
 }
 
