@@ -13,7 +13,7 @@
  *
  * Units of whole tiles are the tasks of the thread pool. What a unit scatters beyond its own pixels
  * is added afterwards; gradients of weights have a buffer for each unit, and are added in order.
- * Where there is but one unit, its products are shared instead, row by row. How many units there
+ * Where there is but one unit, threads share each product instead. How many units there
  * are depends on shapes alone, hence results never depend on the number of threads. */
 #ifndef CORE_CPU_ISA_CHAIN_H
 #define CORE_CPU_ISA_CHAIN_H
@@ -68,7 +68,7 @@ struct chain {
     int first[CHAIN_STAGES + 1]; /* first stage of each segment */
     struct chain_stage stage[CHAIN_STAGES];
     struct chain_borders borders;
-    struct pool *pool; /* threads that share each product, where there is one unit; or NULL */
+    struct pool *pool; /* threads that share each tile, where there is one unit; or NULL */
     int64_t units, gradient_size, totals_size;
     real *gradients; /* of weights, of the units but the first */
 };
@@ -124,9 +124,11 @@ ALWAYS_INLINE int64_t chain_work(const struct chain *c, int first, int last)
 
 ALWAYS_INLINE real lanes_sum(vec x)
 {
-    real sum = 0;
-    for (int i = 0; i < LANES; i++) sum += x[i];
-    return sum;
+    real sum[LANES];
+    vec_store(sum, x);
+    for (int n = LANES / 2; n > 0; n /= 2)
+        for (int i = 0; i < n; i++) sum[i] += sum[i + n];
+    return sum[0];
 }
 /* Numbers in a unit's db. */
 ALWAYS_INLINE int64_t chain_db_size(const struct chain *c, const struct chain_stage *s)
@@ -198,8 +200,9 @@ void NAME(chain_find_borders)(struct chain *);
 int NAME(chain_has_borders)(const struct chain *, int stage);
 /* The kinds of a tile's vectors. */
 void NAME(chain_set_borders)(const struct chain *, struct tile *);
-/* Makes a stage's `border` from its weights. */
-void NAME(chain_make_borders)(const struct chain *, const struct chain_stage *);
+/* Makes a stage's `border` of outputs first .. end-1 from its weights. */
+void NAME(chain_make_borders)(const struct chain *, const struct chain_stage *, int64_t first,
+                              int64_t end);
 /* Writes the gradients of the edge channel's weights of output o, where dw is wanted, from the
  * sums in db; returns the gradient of the bias. */
 real NAME(chain_border_gradients)(const struct chain *, const struct chain_stage *, int64_t o);

@@ -76,19 +76,20 @@ static int64_t edge_position(const struct chain_stage *s, int64_t o, int64_t tap
     return c / PANEL * s->packing.panel_stride + r * PANEL + c % PANEL;
 }
 
-void NAME(chain_make_borders)(const struct chain *c, const struct chain_stage *s)
+void NAME(chain_make_borders)(const struct chain *c, const struct chain_stage *s, int64_t first,
+                              int64_t end)
 {
-    for (int kind = 1; kind < c->borders.n; kind++) {
-        real *to = s->border + kind * s->out * LANES;
-        vec_int mask[9];
-        for (int64_t tap = 0; tap < s->taps; tap++) mask[tap] = mask_of(c, s, kind, tap);
-        for (int64_t o = 0; o < s->out; o++, to += LANES) {
+    vec_int mask[BORDER_KINDS][9];
+    for (int kind = 1; kind < c->borders.n; kind++)
+        for (int64_t tap = 0; tap < s->taps; tap++) mask[kind][tap] = mask_of(c, s, kind, tap);
+    for (int64_t o = first; o < end; o++) {
+        vec_int weight[9];
+        for (int64_t tap = 0; tap < s->taps; tap++)
+            weight[tap] = (vec_int)word_rounded(vec_splat(s->weights[edge_position(s, o, tap)]));
+        for (int kind = 1; kind < c->borders.n; kind++) {
             vec sum = vec_splat(0);
-            for (int64_t tap = 0; tap < s->taps; tap++) {
-                const vec w = vec_splat(s->weights[edge_position(s, o, tap)]);
-                sum += vec_select(mask[tap], word_rounded(w), vec_splat(0));
-            }
-            vec_store(to, sum);
+            for (int64_t tap = 0; tap < s->taps; tap++) sum += (vec)(weight[tap] & mask[kind][tap]);
+            vec_store(s->border + (kind * s->out + o) * LANES, sum);
         }
     }
 }

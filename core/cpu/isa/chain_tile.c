@@ -221,6 +221,6 @@ void NAME(chain_dw)(const struct chain *c, const struct chain_stage *s, const st
         .ahead = ahead,
         .pool = t->pool,
     };
-    NAME(transpose_panels)(turned, paired_panel(c->tile), right, columns, t->count);
+    NAME(transpose_panels)(t->pool, turned, paired_panel(c->tile), right, columns, t->count);
     NAME(product)(&p);
 }

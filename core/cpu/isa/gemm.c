@@ -15,6 +15,9 @@
  * unless there is no place for the sums so far. */
 #define DEPTH_BLOCK 1024
 
+/* Multiply-adds in words that are worth a thread's while. */
+#define SHARED_WORK (1 << 17)
+
 enum { A_PANELS, A_TURNED };
 
 /* One block of rows times one panel of columns. */
@@ -315,30 +318,21 @@ static void run_rows(const struct product *p, struct rows of)
     }
 }
 
-/* A product whose rows are dealt out, whole panels of a turned A. Each number of C is computed as
- * it is by one thread: what a task has of the rows makes no difference to it. */
-struct shared_product {
-    const struct product *product;
-    int64_t rows; /* in a task */
-};
-static void shared_task(void *arg, int64_t task, int worker)
+/* Some panels of rows. Each number of C is computed as it is by one thread alone. */
+static void run_part(void *arg, int64_t first, int64_t end)
 {
-    const struct shared_product *s = arg;
-    const int64_t begin = task * s->rows;
-    (void)worker;
-    run_rows(s->product, (struct rows){ begin, min_int(s->product->rows, begin + s->rows) });
+    const struct product *p = arg;
+    const struct rows of = { first * PANEL, min_int(p->rows, end * PANEL) };
+    struct product part = *p;
+    if (of.end - of.begin < p->rows) part.ahead = NULL; /* what it counts belongs to one thread */
+    run_rows(&part, of);
 }
 
 void NAME(product)(const struct product *p)
 {
-    const int threads = p->pool ? pool_threads(p->pool) : 1;
-    const int64_t panels = divide_up(p->rows, PANEL), tasks = min_int(panels, threads);
-    if (tasks <= 1) {
+    const int64_t work = PANEL * p->columns * p->depth, least = divide_up(SHARED_WORK, work);
+    if (p->pool)
+        pool_share(p->pool, divide_up(p->rows, PANEL), least, run_part, (void *)(uintptr_t)p);
+    else
         run_rows(p, (struct rows){ 0, p->rows });
-        return;
-    }
-    struct product alone = *p; /* what is asked for on the way is counted by one thread */
-    struct shared_product s = { &alone, divide_up(panels, tasks) * PANEL };
-    alone.ahead = NULL;
-    pool_run(p->pool, divide_up(p->rows, s.rows), shared_task, &s);
 }

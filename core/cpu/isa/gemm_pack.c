@@ -1,6 +1,10 @@
 /* gemm_pack.c - matrices into the order in which the kernels of gemm.c read them. Tensors are read
  * in whole vectors, which may reach into the margin behind them. */
 #include "gemm.h"
+#include "../pool.h"
+
+/* Words to transpose that are worth a thread's while. */
+#define SHARED_WORDS (1 << 14)
 
 /* The first and second half of a and b interleaved: a0 b0 a1 b1 ... */
 #define LANE_COUNT (VEC_BYTES * 8 / REAL_BITS) /* LANES, for the preprocessor */
@@ -55,16 +59,33 @@ ALWAYS_INLINE void transpose_block(word *to, const word *from, int64_t n)
     UNROLL for (int i = 0; i < LANES; i++) word_store(to + i * PANEL, (vec_word)x[i]);
 }
 
-/* Reads in the order of memory, which may have to come from afar. */
-void NAME(transpose_panels)(word *to, int64_t to_panel, const word *from, int64_t rows,
-                            int64_t columns)
+struct transposition {
+    word *to;
+    const word *from;
+    int64_t to_panel, rows, words;
+};
+
+/* Panels first .. end-1 of what is read, in the order of memory, which may have to come from afar.
+ */
+static void transpose_part(void *arg, int64_t first, int64_t end)
 {
-    const int64_t words = divide_up(columns, PER_WORD);
-    for (int64_t c = 0; c < words; c += PANEL_WORDS, from += plain_panel(rows))
-        for (int64_t r = 0; r < rows; r += LANES)
-            for (int64_t i = 0; i < PANEL_WORDS && c + i < words; i += LANES)
-                transpose_block(to + r / PANEL * to_panel + r % PANEL + (c + i) * PANEL,
-                                from + r * PANEL_WORDS + i, rows - r);
+    const struct transposition t = *(const struct transposition *)arg;
+    const word *from = t.from + first * plain_panel(t.rows);
+    for (int64_t c = first * PANEL_WORDS; c < end * PANEL_WORDS; c += PANEL_WORDS) {
+        for (int64_t r = 0; r < t.rows; r += LANES)
+            for (int64_t i = 0; i < PANEL_WORDS && c + i < t.words; i += LANES)
+                transpose_block(t.to + r / PANEL * t.to_panel + r % PANEL + (c + i) * PANEL,
+                                from + r * PANEL_WORDS + i, t.rows - r);
+        from += plain_panel(t.rows);
+    }
+}
+
+void NAME(transpose_panels)(struct pool *pool, word *to, int64_t to_panel, const word *from,
+                            int64_t rows, int64_t columns)
+{
+    struct transposition t = { to, from, to_panel, rows, divide_up(columns, PER_WORD) };
+    pool_share(pool, divide_up(t.words, PANEL_WORDS), divide_up(SHARED_WORDS, rows * PANEL_WORDS),
+               transpose_part, &t);
 }
 
 #ifdef BF16

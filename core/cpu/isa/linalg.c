@@ -30,6 +30,17 @@ static void add_scaled(double *restrict y, double a, const double *restrict x, i
     for (int64_t i = 0; i < n; i++) y[i] += a * x[i];
 }
 
+static double dot(const double *x, const double *y, int64_t n)
+{
+    double part[8] = { 0 }, sum = 0;
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        for (int k = 0; k < 8; k++) part[k] += x[i + k] * y[i + k];
+    for (; i < n; i++) sum += x[i] * y[i];
+    for (int k = 0; k < 8; k++) sum += part[k];
+    return sum;
+}
+
 static void set_identity(double *a, int64_t n)
 {
     memset(a, 0, (size_t)(n * n) * sizeof *a);
@@ -139,11 +150,7 @@ static void gradient_of_product(const struct step *step, const double *f, double
     add_product_transposed(product, 1, inverse, given, n);
     /* (product M^-T)[i][j] is the product of row i and row j of M^-1 */
     for (int64_t i = 0; i < n; i++) {
-        for (int64_t j = 0; j < n; j++) {
-            double sum = 0;
-            for (int64_t k = 0; k < n; k++) sum += product[i * n + k] * inverse[j * n + k];
-            dm[i * n + j] -= sum;
-        }
+        for (int64_t j = 0; j < n; j++) dm[i * n + j] -= dot(product + i * n, inverse + j * n, n);
     }
 }
 
@@ -165,8 +172,7 @@ void NAME(kernel_LU_VJP)(const struct step *step, struct run *run)
     for (int64_t i = 0; i < n; i++) {
         for (int64_t j = 0; j < n; j++) {
             double sum = j > i ? du[i * n + j] : 0;
-            if (j < i) /* (dM U^T)[i][j] */
-                for (int64_t k = j; k < n; k++) sum += dm[i * n + k] * f[j * n + k];
+            if (j < i) sum = dot(dm + i * n + j, f + j * n + j, n - j); /* (dM U^T)[i][j] */
             put(dlu, i * n + j, sum);
         }
     }
