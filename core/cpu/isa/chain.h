@@ -38,7 +38,7 @@ struct chain_stage {
     real *scale, *bias;
     const real *weights;     /* panels */
     struct panels operands;  /* the weights again, as products want them */
-    const real *edge_weight; /* (out, taps) of the edge channel, SCATTER only */
+    const real *edge_weight; /* (out, taps) of the edge channel; SCATTER that isn't bordered only */
     int bordered;            /* the edge channel is no operand, see chain_border.c */
     real *border;            /* (kinds, out, LANES), what it adds then */
 
@@ -195,14 +195,17 @@ ALWAYS_INLINE real *chain_dw_of(const struct chain *c, const struct chain_stage 
 /* ---- chain_border.c */
 
 void NAME(chain_find_borders)(struct chain *);
-/* Whether a stage does without its edge channel: it sees no farther than the next pixel, and its
- * result goes on to another stage of the segment. */
+/* Whether a stage does without its edge channel: it sees no farther than the next pixel, and
+ * scatters, or its result goes on to another stage of the segment. */
 int NAME(chain_has_borders)(const struct chain *, int stage);
 /* The kinds of a tile's vectors. */
 void NAME(chain_set_borders)(const struct chain *, struct tile *);
 /* Makes a stage's `border` of outputs first .. end-1 from its weights. */
 void NAME(chain_make_borders)(const struct chain *, const struct chain_stage *, int64_t first,
                               int64_t end);
+/* Adds them to a scattering stage's sums at a tile. */
+void NAME(chain_add_borders)(const struct chain_stage *, const struct tile *, real *sums,
+                             int64_t pitch);
 /* Writes the gradients of the edge channel's weights of output o, where dw is wanted, from the
  * sums in db; returns the gradient of the bias. */
 real NAME(chain_border_gradients)(const struct chain *, const struct chain_stage *, int64_t o);
@@ -256,9 +259,10 @@ void NAME(chain_pull_back)(const struct chain_stage *, const struct tile *, cons
 /* The same of a segment's first stage. */
 void NAME(chain_pull_first)(const struct chain_stage *, const struct tile *, const struct panels *d,
                             real *spare, real *sums, int64_t pitch);
-/* totals[r] += vectors of row r step of a panel matrix with `rows` rows, r < n. */
-void NAME(chain_totals)(const struct tile *, const real *panels, int64_t rows, int64_t step,
-                        real *totals, int64_t n);
+/* totals[r] += vectors of row r step of a panel matrix with `rows` rows, r < n; where the stage is
+ * bordered, those of each kind apart. */
+void NAME(chain_totals)(const struct chain_stage *, const struct tile *, const real *panels,
+                        int64_t rows, int64_t step, real *totals, int64_t n);
 /* dw = D H^T, or +=; `turned` has room for the transposed operand. */
 void NAME(chain_dw)(const struct chain *, const struct chain_stage *, const struct tile *,
                     const word *d, const word *hidden, word *turned, real *dw, int add,

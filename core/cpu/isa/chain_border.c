@@ -1,9 +1,8 @@
-/* chain_border.c - the edge channel of a gathering stage without multiplying it. That channel is 1
- * outside the image, so what it adds to a pixel depends only on which taps look outside: on the
- * border that the pixel lies at. Vectors of pixels that lie at the same borders get the same vector
- * added for each output, made once from the weights; and where the gradient of the result is summed
- * up for each such kind of vector, the sums hold the gradients of the edge channel's weights, too.
- */
+/* chain_border.c - the edge channel without multiplying it. That channel is 1 outside the image, so
+ * what it adds to a pixel depends only on which taps look outside: on the border that the pixel
+ * lies at. Vectors of pixels that lie at the same borders get the same vector added for each
+ * output, made once from the weights; and where the gradient of the result is summed up for each
+ * such kind of vector, the sums hold the gradients of the edge channel's weights, too. */
 #include <string.h>
 #include "chain.h"
 
@@ -50,8 +49,10 @@ void NAME(chain_find_borders)(struct chain *c)
 int NAME(chain_has_borders)(const struct chain *c, int stage)
 {
     const struct chain_stage *s = &c->stage[stage];
-    return c->borders.n > 0 && s->kind == STAGE_GATHER && s->edge && s->kh <= 3 && s->kw <= 3 &&
-           s->act <= GLOW_ACT_RELU && !chain_is_planar(c, stage);
+    const int inside =
+        s->kind == STAGE_GATHER && s->act <= GLOW_ACT_RELU && !chain_is_planar(c, stage);
+    return c->borders.n > 0 && s->edge && s->kh <= 3 && s->kw <= 3 &&
+           (inside || s->kind == STAGE_SCATTER);
 }
 
 void NAME(chain_set_borders)(const struct chain *c, struct tile *t)
@@ -71,6 +72,7 @@ ALWAYS_INLINE vec_int mask_of(const struct chain *c, const struct chain_stage *s
 /* The edge channel's weight of output o and tap 0, and how far the taps lie apart. */
 static int64_t edge_position(const struct chain_stage *s, int64_t o, int64_t tap)
 {
+    if (s->kind == STAGE_SCATTER) return s->packing.edge_offset + o * s->taps + tap;
     const int64_t column = s->in * s->taps + tap;
     const int64_t r = s->packing.turned ? column : o, c = s->packing.turned ? o : column;
     return c / PANEL * s->packing.panel_stride + r * PANEL + c % PANEL;
@@ -91,6 +93,18 @@ void NAME(chain_make_borders)(const struct chain *c, const struct chain_stage *s
             for (int64_t tap = 0; tap < s->taps; tap++) sum += (vec)(weight[tap] & mask[kind][tap]);
             vec_store(s->border + (kind * s->out + o) * LANES, sum);
         }
+    }
+}
+
+void NAME(chain_add_borders)(const struct chain_stage *s, const struct tile *t, real *sums,
+                             int64_t pitch)
+{
+    for (int64_t at = 0; at < t->count; at += LANES) {
+        const int kind = t->border[at / LANES];
+        const real *border = s->border + kind * s->out * LANES;
+        real *to = sums + at;
+        for (int64_t o = 0; o < s->out && kind > 0; o++, to += pitch, border += LANES)
+            vec_store(to, vec_load(to) + vec_load(border));
     }
 }
 

@@ -11,9 +11,10 @@
 #define ROWS_PER_TASK    64
 
 static int is_packed(const struct chain_stage *s) { return s->w->packing != NULL; }
+/* Whether the edge channel is added, and its gradient summed up, tap by tap. */
 static int has_edge_weight(const struct chain_stage *s)
 {
-    return s->kind == STAGE_SCATTER && s->edge;
+    return s->kind == STAGE_SCATTER && s->edge && !s->bordered;
 }
 
 /* Results are made of the weights as they are kept, gradients of their transpose; what a product
