@@ -317,6 +317,60 @@ START_TEST(products)
 }
 END_TEST
 
+/* Sums over two kinds of axes take two passes: the result that lies in the memory of what both read
+ * is written in the last. */
+START_TEST(passes)
+{
+    static const int64_t dim[RANK] = { 4, 3, 16, 16 };
+    struct engine *one = open_set(_i, 1);
+    struct dice d = { 1, 0 };
+    struct chain c = { .dtype = DT_F32, .n_in = 1, .n = 3, .n_out = 3, .out = { 0, 1, 2 } };
+    if (!one) return;
+    memcpy(c.dim, dim, sizeof dim);
+    make_input(&c, &d, 0, 0);
+    for (int64_t i = 0; i < tensor_count(&c.in[0]); i++) put(&c.in[0], i, 0.25 * (double)(i % 9));
+    c.ai[0] = c.n;
+    set_operation(&c, 0, OP_NEG, 0, -1);
+    for (int i = 0; i < 3; i++) {
+        const int64_t sums[RANK] = { i == 1 ? 4 : 1, i == 2 ? 3 : 1, 1, 1 };
+        c.mask[i] = i == 1 ? 14 : 13;
+        c.ai[1 + 4 * c.n + i] = i;
+        if (i) set_operation(&c, i, OP_SUM, 1, -1);
+        c.result[i] = dense(i ? sums : dim, c.dtype);
+    }
+    run_apart(&c, one);
+    check_chain(&c, one, 0, true);
+    free_chain(&c);
+    close_set(one);
+}
+END_TEST
+
+/* Of a product that overflows in a sum, the product is what made the first infinity. */
+START_TEST(culprit_in_a_product)
+{
+    struct engine *one = open_set(_i, 1);
+    struct chain c;
+    if (!one) return;
+    make_way(&c, 1 + 3 * 0 + 12 * 1); /* p + |in3| in3 */
+    for (int k = 0; k < c.n_in; k++)
+        for (int64_t i = 0; i < c.in[k].dim[0] * 3 * 16 * 16; i++)
+            if (k != 2) put(&c.in[k], i, k == 3 && i == 700 ? 1e30 : 1);
+    for (int64_t i = 0; i < 3; i++) put(&c.in[2], i, 1);
+    struct tensor *out[2] = { &c.result[c.out[0]], &c.result[c.out[1]] };
+    struct tensor both[2] = { *out[0], *out[1] };
+    struct step s = { .op = OP_FUSED, .n_in = c.n_in, .n_out = c.n_out, .in = c.in, .out = both };
+    int32_t first = INT32_MAX;
+    struct run run = { .engine = one, .nonfinite = &first };
+    s.ai = c.ai;
+    s.n_ai = 1 + 4 * c.n + c.n_out;
+    ck_assert_uint_eq(backend_cpu.scratch(one, &s), 0);
+    backend_cpu.kernel(OP_FUSED, DT_F32)(&s, &run);
+    ck_assert_int_eq(first, PRODUCT - c.n_in);
+    free_chain(&c);
+    close_set(one);
+}
+END_TEST
+
 /* ---------------------------------------------------------------- what is joined */
 
 static struct model *empty_model(void) { return rig_model("input = [2]; flow = ( );", DT_F32); }
@@ -510,6 +564,10 @@ START_TEST(limited)
             fused++;
             ck_assert_int_le(s->n_in, FUSED_INPUTS);
             ck_assert_int_le(s->n_out, FUSED_OUTPUTS);
+            int written = 0; /* they are alive together: no more than 4 */
+            for (int k = 0; k < s->n_out; k++)
+                written += s->ai[1 + 4 * fused_maker(s->ai, k)] != OP_SUM;
+            ck_assert_int_le(written, 4);
             ck_assert_int_le(s->ai[0], FUSED_OPS);
         }
         if (separate)
@@ -671,6 +729,8 @@ int main(void)
     TCase *tests = rig_case("fuse");
     tcase_add_loop_test(tests, chains, 0, 3);
     tcase_add_loop_test(tests, products, 0, 3);
+    tcase_add_loop_test(tests, passes, 0, 3);
+    tcase_add_loop_test(tests, culprit_in_a_product, 0, 3);
     tcase_add_loop_test(tests, joined, 0, (int)GLOW_COUNT(joinings));
     tcase_add_loop_test(tests, limited, 0, (int)GLOW_COUNT(limits));
     tcase_add_loop_test(tests, programs, 0, 2 * TEXTS);
