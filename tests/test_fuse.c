@@ -351,7 +351,7 @@ START_TEST(culprit_in_a_product)
     struct engine *one = open_set(_i, 1);
     struct chain c;
     if (!one) return;
-    make_way(&c, 1 + 3 * 0 + 12 * 1); /* p + |in3| in3 */
+    make_way(&c, 1 + 12 * 1 + 48 * 1); /* in0 + in3 |in3| */
     for (int k = 0; k < c.n_in; k++)
         for (int64_t i = 0; i < c.in[k].dim[0] * 3 * 16 * 16; i++)
             if (k != 2) put(&c.in[k], i, k == 3 && i == 700 ? 1e30 : 1);
