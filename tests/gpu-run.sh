@@ -200,7 +200,7 @@ do_compare()
         host/glow train "$srcdir/tests/cuda/compare.cfg" --steps "$steps" --force \
             --out "$work/compare-$memory-$backend" --set "train.backend=\"$backend\"" \
             --set "train.memory=\"$memory\"" --set train.seed=7 --set train.log_every=2 \
-            --set "data.batch=$batch"
+            --set "data.batch=$batch" --set "data.count=$((32 * batch))"
         cp "$work/compare-$memory-$backend/log.jsonl" "$results/compare-$memory-$backend.jsonl"
     done
     "$PYTHON" - "$results/compare-$memory"-{cpu,cuda}.jsonl <<'PY'
@@ -228,9 +228,11 @@ do_sanitize()
 {
     local tool=$1 sanitizer
     shift
-    sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda*/bin/compute-sanitizer \
-        2> /dev/null | head -n 1)
-    [ -n "$sanitizer" ] || { echo 'no compute-sanitizer: looked on the PATH, in /usr/local/cuda*/bin'; exit 1; }
+    for sanitizer in "$(command -v compute-sanitizer)" /usr/local/cuda*/bin/compute-sanitizer; do
+        if [ -x "$sanitizer" ]; then break; fi
+    done
+    [ -x "$sanitizer" ] ||
+        { echo 'no compute-sanitizer: looked on the PATH and in /usr/local/cuda*/bin' && exit 1; }
     GLOW_BACKEND=cuda CK_FORK=no CK_TIMEOUT_MULTIPLIER=1000 \
         "$sanitizer" --tool "$tool" --target-processes all --error-exitcode 9 "$@"
 }
@@ -262,7 +264,7 @@ phase_suite()
 phase_compare()
 {
     local memory size=(200 32)
-    [ -z "$quick" ] || size=(10 2)
+    [ -z "$quick" ] || size=(10 1)
     for memory in store recompute invert; do step "$memory" 240 do_compare "${size[@]}" $memory; done
 }
 
@@ -273,8 +275,10 @@ phase_bench()
     [ -z "$quick" ] || { bench_configs=(tests/cuda/compare); batch=(--batch 2 --steps 1); }
     for config in "${bench_configs[@]}"; do
         for precision in fp32 tf32 bf16; do
-            step "$(basename "$config")-train-$precision" 120 do_bench "$config" train $precision "${batch[@]}"
-            step "$(basename "$config")-sample-$precision" 120 do_bench "$config" sample $precision "${batch[@]:2}"
+            step "$(basename "$config")-train-$precision" 120 do_bench "$config" train $precision \
+                "${batch[@]}" --set 'train.memory="store"'
+            step "$(basename "$config")-sample-$precision" 120 do_bench "$config" sample $precision \
+                "${batch[@]:2}"
         done
     done
 }
@@ -285,8 +289,8 @@ phase_tune()
     [ -z "$quick" ] || { bench_configs=(tests/cuda/compare); batch=(--batch 2 --steps 1); }
     for config in "${bench_configs[@]}"; do
         for memory in store recompute; do
-            step "$(basename "$config")-$memory" 120 do_bench "$config" train bf16 --profile "${batch[@]}" \
-                --set "train.memory=\"$memory\""
+            step "$(basename "$config")-$memory" 120 do_bench "$config" train bf16 --profile \
+                "${batch[@]}" --set "train.memory=\"$memory\""
         done
         step "$(basename "$config")-sample" 120 do_bench "$config" sample bf16 --profile "${batch[@]:2}"
     done
@@ -301,7 +305,7 @@ phase_torch()
 phase_sanitizer()
 {
     local train=(host/glow train "$srcdir/tests/cuda/compare.cfg" --force --out "$work/sanitized")
-    [ -z "$quick" ] || train+=(--set data.batch=2)
+    [ -z "$quick" ] || train+=(--set data.batch=2 --set data.count=8)
     step memcheck-train 480 do_sanitize memcheck "${train[@]}" --steps 4
     [ -z "$quick" ] || return 0
     step racecheck-train 480 do_sanitize racecheck "${train[@]}" --steps 2

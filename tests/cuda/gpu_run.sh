@@ -49,7 +49,12 @@ TEXT
 expect 0 'all passed' --quick bench sanitizer
 there bench-compare-train-bf16.json
 there bench-compare-sample-tf32.json
-grep -q 'stand-in sm_90 bf16' "$GPU_RESULTS/bench-compare-train-bf16.json" || { echo 'not bf16'; failed=1; }
+# What `glow bench` tells of a device.
+for words in '"kernels": "stand-in sm_90 bf16"' '"device_used_mb": [0-9.]*[1-9]' '"device_reserved_mb": [1-9]'; do
+    grep -q "$words" "$GPU_RESULTS/bench-compare-train-bf16.json" || { echo "FAILED: no $words"; failed=1; }
+done
+! grep -q share_of_peak "$GPU_RESULTS/bench-compare-train-bf16.json" ||
+    { echo "FAILED: a share of the processor's peak"; failed=1; }
 grep -q -- '--tool memcheck .*glow train' "$scratch/bin/calls" || { echo 'no memcheck'; failed=1; }
 
 # Again: nothing is done twice, until it is asked for.
@@ -67,4 +72,18 @@ there sanitizer-memcheck-train.log
 grep -q 'sanitizer-memcheck-train: FAILED' "$GPU_RESULTS/summary" || { echo 'summary?'; failed=1; }
 [ -z "${compare:-}" ] || there compare-invert-cuda.jsonl
 tar -tzf "$GPU_RESULTS.tar.gz" | grep -q 'results/summary' || { echo 'FAILED: not packed'; failed=1; }
+
+# No sanitizer at all; the comparison with PyTorch, on the CPU and of glow alone where there is no torch.
+rm "$scratch/bin/compute-sanitizer"
+command -v compute-sanitizer > /dev/null || compgen -G '/usr/local/cuda*/bin/compute-sanitizer' > /dev/null ||
+    expect 1 'sanitizer-memcheck-train: FAILED.*no compute-sanitizer' --quick --again sanitizer
+if [ -n "${compare:-}" ]; then
+    rm -f "$GPU_WORK/state/sanitizer"*
+    GPU_COMPARE='--device cpu --modes sample --peers eager' expect 0 'torch-compare: passed' --quick torch
+    there gpu_compare.json
+    grep -q '"rows_per_second"' "$GPU_RESULTS/gpu_compare.json" || { echo 'nothing measured'; failed=1; }
+    "$PYTHON" "$srcdir/bench/gpu_compare.py" --table "$GPU_RESULTS/gpu_compare.json" > "$scratch/said" ||
+        { echo 'FAILED: gpu_compare.py --table'; failed=1; }
+    grep -q '^| S  *| 16  *| sample | glow' "$scratch/said" || { echo 'FAILED: no row of glow'; failed=1; }
+fi
 exit $failed
