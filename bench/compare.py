@@ -75,7 +75,7 @@ def arguments():
     parser.add_argument("--json", metavar="FILE", default="bench-results/compare.json",
                         help="all measurements and the table, saved after each cell of it; default "
                         "%(default)s")
-    parser.add_argument("--table", metavar="FILE", help="measure nothing, print a saved file's table")
+    parser.add_argument("--table", metavar="FILE", help="measure nothing, print what a file holds")
     args = parser.parse_args()
     if args.quick:
         args.rounds, args.seconds = 1, 1
@@ -96,7 +96,7 @@ BY_SHELL = ["/bin/sh", "-c", '"$@"; exit $?', "sh"]
 
 
 def run(command, environment, limit=None):
-    """The JSON that a command prints. After `limit` seconds it is killed, with all that it started."""
+    """The JSON that a command prints. After `limit` seconds it and its children are killed."""
     process = subprocess.Popen(BY_SHELL + command, env={**os.environ, **environment}, text=True,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                start_new_session=True)

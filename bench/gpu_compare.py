@@ -1,16 +1,17 @@
 """Ours beside the best PyTorch of the same model on a GPU; one table.
 
-  GLOW=host/glow python3 bench/gpu_compare.py                # some 40 minutes on a fast card
+  GLOW=host/glow python3 bench/gpu_compare.py                # half an hour or more
   ... gpu_compare.py --minutes 9 --json FILE                 # stops in time; the same again goes on
   ... gpu_compare.py --verify                                # that both are one model, on the CPU
   ... gpu_compare.py --table FILE                            # the table of what was measured so far
   ... gpu_compare.py --device cpu --quick                    # a trial of all this without a GPU
 
 Each measurement is a fresh process: `glow bench`, or gpu_peer.py with one of several settings. The
-first round measures every setting; the fastest in a cell is the best PyTorch there, and further
-rounds measure it and ours in turn. FILE is whole after each measurement.
+first round measures every setting (beyond the first batch the two best of it); the fastest in a
+cell is the best PyTorch there, and further rounds measure it and ours in turn. FILE is whole after
+each measurement.
 
-Rates are medians of a process's steps (of groups of 20 steps in training, for neither side waits for
+Rates are medians of a process's steps (in training of groups of 20, for neither side waits for
 each), then of the rounds. FLOPs are those of the model: 2 multiply-adds of the coupling networks and
 1x1 convolutions, times 3 in training, whatever is computed again; their share is of a product of
 bf16 matrices, 8192 in each direction, measured in the same run. `own` memory is what the program's
@@ -48,24 +49,25 @@ PEERS = {  # of gpu_peer.py, by what the table calls them
 
 
 def arguments():
+    short = {k.removeprefix("torch, ").replace(", ", "-"): k for k in PEERS}
     parser = argparse.ArgumentParser(
         prog="gpu_compare.py", formatter_class=argparse.RawDescriptionHelpFormatter,
         description=__doc__,
         epilog="Environment: GLOW, the program to measure, default host/glow. This Python is the "
-        "one whose PyTorch is measured. Exit codes: 0 done, 1 nothing could be measured or --verify "
-        "found a difference, 2 wrong arguments, 3 out of time: run it again.")
+        "one whose PyTorch is measured. Exit codes: 0 done, 1 glow could not be measured or "
+        "--verify found a difference, 2 wrong arguments, 3 out of time: run it again.")
     parser.add_argument("--quick", action="store_true", help="one round of a second, S alone, "
                         "batches of 4, three settings: a trial")
     parser.add_argument("--configs", type=words(SIZES), default=SIZES, metavar=",".join(SIZES))
     parser.add_argument("--batches", type=lambda text: [int(n) for n in text.split(",")],
                         default=[64, 256], metavar="64,256", help="of training")
     parser.add_argument("--modes", type=words(MODES), default=MODES, metavar=",".join(MODES))
-    parser.add_argument("--peers", default=",".join(k.removeprefix("torch, ").replace(", ", "-")
-                                                    for k in PEERS), help="default %(default)s")
+    parser.add_argument("--peers", default=",".join(p for p in short if p != "compiled-NCHW"),
+                        help="default %(default)s; also compiled-NCHW")
     parser.add_argument("--precision", choices=PRECISIONS, default="bf16",
                         help="of products and networks; default %(default)s")
     parser.add_argument("--rounds", type=int, default=3, help="default 3")
-    parser.add_argument("--seconds", type=float, default=4, help="of a measurement; default 4")
+    parser.add_argument("--seconds", type=float, default=3, help="of a measurement; default 3")
     parser.add_argument("--limit", type=float, default=240, metavar="SECONDS",
                         help="a measurement that takes longer, start and compilation included, is "
                         "given up; default 240")
@@ -77,11 +79,10 @@ def arguments():
     parser.add_argument("--json", metavar="FILE", default="bench-results/gpu_compare.json",
                         help="what was measured, and is not measured again; default %(default)s")
     parser.add_argument("--retry", action="store_true", help="measure again what failed before")
-    parser.add_argument("--table", metavar="FILE", help="measure nothing, print a saved file's table")
+    parser.add_argument("--table", metavar="FILE", help="measure nothing, print what a file holds")
     parser.add_argument("--verify", action="store_true",
                         help="measure nothing, compare both models' numbers on the CPU")
     args = parser.parse_args()
-    short = {k.removeprefix("torch, ").replace(", ", "-"): k for k in PEERS}
     odd = [p for p in args.peers.split(",") if p not in short]
     if odd:
         parser.error(f'--peers "{odd[0]}": expected some of {",".join(short)}')
@@ -173,7 +174,7 @@ def peer(cell, args, flags):
                 args.precision, *flags], {"PYTHONWARNINGS": "ignore"}, args.limit)
 
 
-def contestants(cell, args):
+def contestants(done, cell, args):
     """Who takes part, as (name, function)."""
     mode = cell[2]
     if mode == "peak":
@@ -185,6 +186,8 @@ def contestants(cell, args):
     own = [(OURS, [])] if mode == "sample" else [(STORE, ['train.memory="store"']),
                                                  (RECOMPUTE, ['train.memory="recompute"'])]
     peers = [p for p in args.peers if mode == "train" or "--recompute" not in PEERS[p]]
+    if mode == "train" and cell[1] != args.batches[0]:
+        peers = ranking(done, (cell[0], args.batches[0], mode))[:2] or peers
     return [(name, lambda s=settings: ours(cell, args, s)) for name, settings in own] + [
         (name, lambda f=PEERS[name]: peer(cell, args, f)) for name in peers]
 
@@ -193,13 +196,16 @@ def contestants(cell, args):
 
 
 def cells(args):
+    """What counts most comes first, for the machine may be lent for a short time only."""
+    batches = {"train": args.batches[:1], "sample": [SAMPLES], "data": args.batches[:1]}
     if args.peers:
         yield "s", 1, "peak"
-    for size in args.configs:
-        for mode in args.modes:
-            batches = {"train": args.batches, "sample": [SAMPLES], "data": args.batches[:1]}[mode]
-            for batch in batches:
-                yield size, batch, mode
+    for mode in (m for m in args.modes if m != "data"):
+        yield from ((size, batch, mode) for size in args.configs for batch in batches[mode])
+    if "train" in args.modes:
+        yield from ((size, batch, "train") for batch in args.batches[1:] for size in args.configs)
+    if "data" in args.modes:
+        yield from ((size, batches["data"][0], "data") for size in args.configs)
 
 
 def taken(done, cell, who):
@@ -212,10 +218,14 @@ def speed(done, cell, who):
     return statistics.median(rates) if rates else None
 
 
-def best_peer(done, cell):
+def ranking(done, cell):
+    """The peers that ran, the fastest first."""
     rates = {name: speed(done, cell, name) for name in PEERS}
-    rates = {name: rate for name, rate in rates.items() if rate}
-    return max(rates, key=rates.get) if rates else None
+    return sorted((name for name, rate in rates.items() if rate), key=rates.get, reverse=True)
+
+
+def best_peer(done, cell):
+    return next(iter(ranking(done, cell)), None)
 
 
 def due(done, cell, who, number):
@@ -232,7 +242,7 @@ def measure_all(done, args, driver):
     begin = time.time()
     for number in range(args.rounds):
         for cell in cells(args):
-            for who, measure in contestants(cell, args):
+            for who, measure in contestants(done, cell, args):
                 if not due(done, cell, who, number):
                     continue
                 if args.minutes and time.time() - begin > 60 * args.minutes:
@@ -309,7 +319,7 @@ def print_table(done):
         place = [cell[0].upper(), str(cell[1]), cell[2]]
         failed = [m["failed"] for m in taken(done, cell, who) if "failed" in m]
         if failed:
-            notes.setdefault(failed[0], []).append(f"{who} ({' '.join(place)})")
+            notes.setdefault(failed[0], []).append(f"{' '.join(place)} {who}")
         if speed(done, cell, who):
             row = rows[cell, who] = row_of(done, cell, who, peak, model_flops(cell))
             lines.append(place + [report.cell_text(row, k, form) for _, k, form in COLUMNS])
@@ -323,7 +333,7 @@ def print_table(done):
         print(f"peak: {peak / 1e3:.1f} TFLOP/s of a product of bf16 matrices")
     print_aims(done, rows)
     for problem, who in notes.items():
-        print(f"failed: {', '.join(who)}: {problem}")
+        print(f"failed: {'; '.join(who)}: {problem}")
 
 
 def print_aims(done, rows):
@@ -356,7 +366,8 @@ def said(command):
         done = subprocess.run(command, capture_output=True, text=True)
     except OSError:
         return ""
-    return done.stdout.strip().splitlines()[0] if done.returncode == 0 and done.stdout.strip() else ""
+    lines = done.stdout.strip().splitlines()
+    return lines[0] if done.returncode == 0 and lines else ""
 
 
 def machine(args):

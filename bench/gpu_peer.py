@@ -2,8 +2,8 @@
 gpu_model.py, or multiplies matrices, and prints one line of JSON with those fields of `glow bench`
 that both have. gpu_compare.py runs it.
 
-Training takes batches of bytes from pinned memory, as the engine does, dequantises, runs forward and
-backward and a fused Adam; every REPORT steps the loss is read. With --graph all of a step is one
+Training takes batches of bytes from pinned memory, dequantises them, runs forward and backward and a
+fused Adam; every REPORT steps the loss is read. With --graph all of a step is one
 captured CUDA graph. Sampling ends with the images in the host's memory. --compile compiles each
 step of flow: steps of a level share what comes out, so that it takes seconds, not minutes.
 --device cpu is for trying this out where there is no GPU.
@@ -75,7 +75,8 @@ def compile_steps(model):
 
 class Training:
     def __init__(self, model, args):
-        size, shape = model.size, (args.batch, model.size.channels, model.size.side, model.size.side)
+        size = model.size
+        shape = (args.batch, size.channels, size.side, size.side)
         self.model, cuda = model.train(), args.device == "cuda"
         self.pool = [torch.randint(0, 256, shape, dtype=torch.uint8) for _ in range(POOL)]
         if cuda:

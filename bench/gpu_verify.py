@@ -1,8 +1,8 @@
 """Shows that the peer of gpu_model.py is the engine's model: both compute the same from the same
-checkpoint, in f64 on the processor. gpu_compare.py --verify runs it for each of its configurations.
+checkpoint, in f64 on the CPU. gpu_compare.py --verify runs it for each of its configurations.
 
-`glow train` makes a checkpoint after a few steps, in which every parameter has left its first value.
-Compared are: the number of trained parameters; log-likelihood and latents of each image, with the
+`glow train` makes a checkpoint of a few steps, in which every parameter has left its first value.
+Compared are the number of trained parameters; log-likelihood and latents of each image, with the
 engine's own noise (tests/parity/philox.py); images decoded from the same latents; the loss of one
 more training step, every gradient of it (with beta1 = 0 Adam's first moment), and every parameter
 behind that step.
@@ -118,6 +118,8 @@ def compare_step(report, model, before, after, loss, rows, batch, step):
     for tensor, wanted in gpu_model.names(model):
         if not isinstance(tensor, torch.nn.Parameter):
             continue
+        if tensor.grad is None:
+            raise Different(f"{report.name}: no gradient of {wanted[0]}")
         want = np.stack([moments.pop("optimizer.moment1." + name) for name in wanted])
         report.same("gradient of " + wanted[0], tensor.grad.reshape(want.shape), want)
         second = np.stack([before.tensors["optimizer.moment2." + name] for name in wanted])
