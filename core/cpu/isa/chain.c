@@ -108,6 +108,7 @@ void NAME(chain_run_forward)(struct chain_forward *f, int segment)
 {
     f->segment = segment;
     const struct chain_output o = output_of(f);
+    f->chain->pool = f->units[segment].n == 1 ? f->pool : NULL;
     pool_run(f->pool, f->units[segment].n, forward_unit, f);
     NAME(chain_finish)(f->chain, &f->units[segment], f->pool, &o);
 }

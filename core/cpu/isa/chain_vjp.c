@@ -137,7 +137,7 @@ static void add_result_totals(const struct chain_stage *s, const struct work *w,
     const struct window look = result_window(s, 1);
     const int64_t taps = window_taps(&look), middle = taps / 2;
     if (s->db)
-        NAME(chain_totals)(w->tile, d + middle * PANEL, s->rows, taps, s->db + totals, s->out);
+        NAME(chain_totals)(s, w->tile, d + middle * PANEL, s->rows, taps, s->db + totals, s->out);
     if (s->dedge) NAME(edge_totals)(w->tile, &look, d, s->dedge + totals);
 }
 
@@ -297,6 +297,7 @@ void NAME(chain_run_backward)(struct chain_backward *b, const struct tensor *out
         if (i > 0) b->d_out[i - 1] = planes_dense(c, b->d_planar[i - 1], before->out);
         b->d_in[i] = i > 0 ? b->d_out[i - 1] : b->dx;
         const struct chain_output o = output_of(b);
+        c->pool = b->units.n == 1 ? b->pool : NULL;
         pool_run(b->pool, b->units.n, backward_unit, b);
         if (o.to.data) NAME(chain_finish)(c, &b->units, b->pool, &o);
         if (i > 0 && before->act) {

@@ -1,5 +1,5 @@
-/* gemm.h - matrix products by one thread on matrices in panels: what every product of the CPU
- * backend stands on, so that no shape falls off a cliff.
+/* gemm.h - matrix products on matrices in panels: what every product of the CPU backend stands on,
+ * so that no shape falls off a cliff.
  *
  * A panel matrix (rows, columns) is cut into panels of PANEL columns; element (r,c) lies at
  * [c / PANEL][r][c % PANEL]. A panel is two vectors wide: a kernel keeps BLOCK_ROWS x PANEL
@@ -73,6 +73,7 @@ struct product {
     real *sums;          /* (kinds, rows, LANES): sums[r] += vectors of C[r]; not with exact */
     const int8_t *kinds; /* of the vectors in a row of C; NULL: all are of kind 0 */
     struct ahead *ahead; /* what to ask for on the way; NULL: nothing */
+    struct pool *pool;   /* threads that share the rows; NULL: the caller alone */
 };
 
 void NAME(product)(const struct product *);
@@ -110,10 +111,10 @@ ALWAYS_INLINE struct matrix matrix_of(const real *data, int64_t rows, int64_t co
 void NAME(pack_panels)(real *panels, int64_t panel, const struct matrix *m, int64_t first,
                        int64_t n);
 /* The transpose of a plain panel matrix (rows, columns) as a paired one with `columns` rows,
- * rounded up to vectors, whose panels lie `to_panel` words apart. Columns behind the last are 0 up
- * to the next vector. */
-void NAME(transpose_panels)(word *to, int64_t to_panel, const word *from, int64_t rows,
-                            int64_t columns);
+ * rounded up to vectors, whose panels lie `to_panel` words apart, by the threads of a pool or NULL.
+ * Columns behind the last are 0 up to the next vector. */
+void NAME(transpose_panels)(struct pool *, word *to, int64_t to_panel, const word *from,
+                            int64_t rows, int64_t columns);
 #ifdef BF16
 /* n panels of reals with `rows` rows, in memory for `room` rows each, as operands. */
 void NAME(round_panels)(const struct panels *to, const real *from, int64_t rows, int64_t room,
