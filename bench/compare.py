@@ -247,8 +247,14 @@ def machine():
             "date": time.strftime("%Y-%m-%d %H:%M")}
 
 
+def stop_when_told():
+    """Ends like an interruption, so that what is being measured doesn't run on alone."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+
 def main():
     args = arguments()
+    stop_when_told()
     if args.table:
         print_table(report.load(args.table))
         return 0

@@ -30,7 +30,7 @@ import threading
 import time
 
 import report
-from compare import HERE, Failed, run, words
+from compare import HERE, Failed, run, stop_when_told, words
 
 SIZES, PRECISIONS, MODES = ("s", "m", "c", "openai64"), ("bf16", "tf32", "fp32"), (
     "train", "sample", "data")
@@ -402,6 +402,7 @@ def verify(args):
 
 def main():
     args = arguments()
+    stop_when_told()
     os.environ.setdefault("GLOW", "host/glow")
     if args.table:
         print_table(report.load(args.table))

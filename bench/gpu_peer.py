@@ -9,6 +9,7 @@ step of flow: steps of a level share what comes out, so that it takes seconds, n
 --device cpu is for trying this out where there is no GPU.
 """
 import argparse
+import gc
 import json
 import statistics
 import sys
@@ -52,7 +53,16 @@ def finish(args):
         torch.cuda.synchronize()
 
 
-def captured(run):
+def forget_memory(args):
+    """Memory that the warm-up left in the allocator's cache is not the program's."""
+    if args.device == "cuda":
+        gc.collect()
+        torch.cuda.synchronize()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def captured(run, args):
     """`run` as a CUDA graph: a function that replays it, and what it returned."""
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
@@ -60,6 +70,7 @@ def captured(run):
         for _ in range(WARM_UP):
             run()
     torch.cuda.current_stream().wait_stream(side)
+    forget_memory(args)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         result = run()
@@ -87,7 +98,7 @@ class Training:
         self.flops, self.group, self.done = 3 * size.forward_flops(), REPORT if cuda else 1, 0
         self.replay = None
         if args.graph:
-            self.replay, self.loss = captured(self.step)
+            self.replay, self.loss = captured(self.step, args)
 
     def step(self):
         self.optimizer.zero_grad(set_to_none=True)
@@ -114,7 +125,7 @@ class Sampling:
         model.prepare_inverse()
         self.flops, self.group, self.replay, self.last = model.size.forward_flops(), 1, None, None
         if args.graph:
-            self.replay, self.images = captured(self.draw)
+            self.replay, self.images = captured(self.draw, args)
 
     @torch.no_grad()
     def draw(self):
@@ -138,7 +149,7 @@ def measure(work, args):
     """Wall seconds of a step, group by group, and when that began and ended."""
     for _ in range(WARM_UP if work.group == 1 else 1):
         work.run()
-    finish(args)
+    forget_memory(args)
     wall, begin = [], time.time()
     while len(wall) < LEAST or time.time() - begin < args.seconds:
         before = time.perf_counter()

@@ -78,6 +78,7 @@ rm "$scratch/bin/compute-sanitizer"
 command -v compute-sanitizer > /dev/null || compgen -G '/usr/local/cuda*/bin/compute-sanitizer' > /dev/null ||
     expect 1 'sanitizer-memcheck-train: FAILED.*no compute-sanitizer' --quick --again sanitizer
 if [ -n "${compare:-}" ]; then
+    "$PYTHON" -B "$srcdir/tests/cuda/gpu_compare.py" "$srcdir/bench" "$scratch/saved.json" || failed=1
     rm -f "$GPU_WORK/state/sanitizer"*
     GPU_COMPARE='--device cpu --modes sample --peers eager' expect 0 'torch-compare: passed' --quick torch
     there gpu_compare.json

@@ -42,7 +42,7 @@ endif
 cuda_tests = %D%/engine.sh %D%/gpu_run.sh %D%/kernels.sh %D%/missing.sh %D%/plugins.sh
 TESTS += $(cuda_tests)
 dist_check_SCRIPTS += $(cuda_tests)
-EXTRA_DIST += %D%/common.sh
+EXTRA_DIST += %D%/common.sh %D%/gpu_compare.py
 # For a machine with a GPU; see its first lines.
 dist_check_SCRIPTS += tests/gpu-run.sh
 EXTRA_DIST += %D%/compare.cfg
