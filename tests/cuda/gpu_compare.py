@@ -1,6 +1,6 @@
-"""gpu_compare.py - who is measured when by bench/gpu_compare.py, with measurements that are made up: that
-the best peer alone goes on after the first round, that failures are told and not repeated, that what
-was measured before is not measured again, and that a measurement that hangs is killed with its children.
+"""gpu_compare.py - whom bench/gpu_compare.py measures when, with measurements that are made up: the
+best peer alone goes on after the first round, failures are told and not repeated, what was measured
+before is not measured again, and a measurement that hangs is killed with its children.
 
   gpu_compare.py BENCH FILE"""
 import contextlib
@@ -64,10 +64,10 @@ assert not g.measure_all(saved, args, driver)
 
 begin = time.time()
 try:
-    compare.run(["sh", "-c", "sleep 987.25 & wait"], {}, limit=0.5)
+    compare.run(["sh", "-c", "sleep 61.25 & wait"], {}, limit=0.5)
     raise AssertionError("a hanging measurement was not stopped")
 except compare.Failed as problem:
     assert "took more than 0.5 s" in str(problem) and time.time() - begin < 30
 for process in filter(str.isdigit, os.listdir("/proc")):
     with contextlib.suppress(OSError), open(f"/proc/{process}/cmdline", "rb") as f:
-        assert b"sleep\x00987.25" not in f.read(), "its child runs on"
+        assert b"sleep\x0061.25" not in f.read(), "its child runs on"
