@@ -399,6 +399,7 @@ static glow_status open_rows(struct bench *b)
     o.batch = b->batch;
     o.dtype = s->model->real;
     o.seed = s->settings.seed;
+    o.endless = 1;
     return data_stream_open(&b->stream, b->data, &o);
 }
 
