@@ -113,7 +113,8 @@ run()
     step() { if "$@"; then echo "passed: $*"; else echo "FAILED: $*"; failed=1; fi; }
     step make -j4 check > "$out/check.log" 2>&1
     export GLOW_TEST_GPU=1
-    step make check TESTS="tests/cuda/kernels.sh tests/cuda/engine.sh tests/cuda/plugins.sh"
+    step make check TESTS="tests/cuda/kernels.sh tests/cuda/engine.sh tests/cuda/plugins.sh \
+        tests/cuda/images.sh"
     unset GLOW_TEST_GPU
     cp tests/cuda/*.log "$out"/ || true
     step sanitize memcheck tests/cuda/test_cuda
