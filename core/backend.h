@@ -158,6 +158,13 @@ struct backend {
 
     /* The rest only where memory is a device's; else NULL. */
 
+    /* Makes a plug-in's kernel with an image (plugin.h) ready for operands of these shapes, so that
+     * no step has to: loads it, and checks entry, parameters and geometry. GLOW_ENOTSUP: it is not
+     * for this device, which is told once, or not for these shapes; the operation is decomposed
+     * then. `name` is for the user. */
+    glow_status (*load_image)(struct engine *, const char *name, const struct glow_kernel *,
+                              const struct glow_kernel_call *shapes);
+
     /* Copies into and out of the device, in order with what runs there. When they return, the
      * host's side may be used again. */
     glow_status (*upload)(struct engine *, void *to, const void *from, size_t bytes);

@@ -1,7 +1,9 @@
 /* custom.c - a custom operation is a node when its plug-in brings a kernel for the backend and real
- * type at hand; otherwise, and for gradients that it does not give itself, its decomposition stands
- * in. What it infers is held against what it decomposes to, so that a shape function can't lie. */
+ * type at hand, and the device can run it; otherwise, and for gradients that it does not give
+ * itself, its decomposition stands in. What it infers is held against what it decomposes to, so
+ * that a shape function can't lie. */
 #include "custom.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "model.h"
@@ -20,15 +22,41 @@ const struct glow_kernel *custom_kernel(const struct graph *g, const struct glow
     return NULL;
 }
 
-static const struct glow_custom *find(struct graph *g, const struct instance *self, const char *id)
+static const struct plugin_info *find(struct graph *g, const char *id)
 {
     const struct plugin_info *info;
     if (registry_find(g->model->registry, GLOW_CUSTOM, id, &info) != GLOW_OK) {
         graph_fail(g, GLOW_EINVAL, "custom operation \"%s\": %s", id, fail_message());
         return NULL;
     }
-    (void)self;
-    return (const struct glow_custom *)info->desc;
+    return info;
+}
+
+/* Whether the kernel's image is ready to run; else g has an error, or a decomposition is wanted. */
+static bool load_image(struct graph *g, const struct plugin_info *info,
+                       const struct glow_kernel *kernel, const struct glow_custom_call *c,
+                       const struct glow_type *types)
+{
+    struct glow_array shapes[2 * MAX_PORTS];
+    char name[600];
+    if (!g->backend->load_image) return false;
+    for (uint32_t i = 0; i < c->n_in + c->n_out; i++) {
+        bool wide = types[i].dtype == GLOW_HI || g->real == DT_F64;
+        shapes[i] = (struct glow_array){ NULL, types[i].batched ? g->batch : 1, types[i] };
+        shapes[i].type.dtype = wide ? GLOW_F64 : GLOW_F32;
+    }
+    const struct glow_kernel_call call = { .size = sizeof call,
+                                           .n_in = c->n_in,
+                                           .n_out = c->n_out,
+                                           .n_attr = c->n_attr,
+                                           .in = shapes,
+                                           .out = shapes + c->n_in,
+                                           .attr = c->attr };
+    snprintf(name, sizeof name, "custom operation \"%s\" of %s", info->desc->id, info->file);
+    glow_status status = g->backend->load_image(g->model->engine, name, kernel, &call);
+    if (status != GLOW_OK && status != GLOW_ENOTSUP)
+        graph_fail(g, status, "custom operation \"%s\": %s", info->desc->id, fail_message());
+    return status == GLOW_OK;
 }
 
 static bool infer(struct graph *g, const struct glow_custom *op, const struct glow_custom_call *c,
@@ -100,9 +128,14 @@ void custom_call(struct graph *g, const struct instance *self, struct glow_custo
     }
     for (uint32_t i = 0; i < c->n_in; i++)
         if ((in[i] = graph_open_handle(g, c->in[i])) == GRAPH_ERROR) return;
-    const struct glow_custom *op = find(g, self, c->id);
-    if (!op || !infer(g, op, c, in, types) || !decomposes_to(g, op, self, c, types)) return;
-    if (!custom_kernel(g, op)) {
+    const struct plugin_info *info = find(g, c->id);
+    if (!info) return;
+    const struct glow_custom *op = (const struct glow_custom *)info->desc;
+    if (!infer(g, op, c, in, types) || !decomposes_to(g, op, self, c, types)) return;
+    const struct glow_kernel *kernel = custom_kernel(g, op);
+    bool ready = kernel && (!kernel->image || load_image(g, info, kernel, c, types));
+    if (g->status != GLOW_OK) return;
+    if (!ready) {
         op->decompose(&self->self, (struct glow_graph *)g, c);
         return;
     }

@@ -125,6 +125,20 @@ static glow_status check_dataset(const struct glow_dataset *d)
     return both_or_none(&d->head, "worker_open, worker_close", d->worker_open, d->worker_close);
 }
 
+/* What the bytes hold is for the backend to say. */
+static glow_status check_image(const struct glow_desc *d, const struct glow_kernel *k)
+{
+    if (!strcmp(k->backend, "cpu"))
+        return bad_field(d, "kernels", "an image is for \"cuda\"; \"cpu\" takes a function, run");
+    if (k->run || k->scratch)
+        return bad_field(d, "kernels", "an image goes without run and scratch");
+    if (!k->entry || !*k->entry)
+        return bad_field(d, "kernels", "an image needs the name of an entry");
+    if ((uintptr_t)k->image_end <= (uintptr_t)k->image)
+        return bad_field(d, "kernels", "image_end must stand behind image");
+    return GLOW_OK;
+}
+
 static glow_status check_custom(struct glow_custom *c, struct bump *memory)
 {
     const void *kernels;
@@ -136,10 +150,11 @@ static glow_status check_custom(struct glow_custom *c, struct bump *memory)
     c->kernel_size = sizeof *c->kernels;
     for (uint32_t i = 0; i < c->n_kernels; i++) {
         const struct glow_kernel *k = &c->kernels[i];
-        if (!k->backend || !k->run)
-            return bad_field(&c->head, "kernels", "backend and run are required");
+        if (!k->backend || (!k->run && !k->image))
+            return bad_field(&c->head, "kernels", "backend and run, or an image, are required");
         if (k->dtype != GLOW_F32 && k->dtype != GLOW_F64)
             return bad_field(&c->head, "kernels", "dtype is GLOW_F32 or GLOW_F64");
+        if (k->image) TRY(check_image(&c->head, k));
     }
     return GLOW_OK;
 }

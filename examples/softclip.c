@@ -4,7 +4,13 @@
  * in one pass. It also says how core operations compute the same (decompose): what runs on backends
  * that have no kernel here, and what the kernels are tested against.
  *
- *   cc -shared -fPIC -I/usr/local/include softclip.c -o softclip.so */
+ *   cc -shared -fPIC -I/usr/local/include softclip.c -o softclip.so
+ *
+ * With kernels for NVIDIA's GPUs in the same file, where nvcc is at hand; no part of CUDA is
+ * linked:
+ *
+ *   nvcc -fatbin -arch=all-major softclip.cu -o softclip.fatbin
+ *   cc -shared -fPIC -I/usr/local/include -DIMAGE='"softclip.fatbin"' softclip.c -o softclip.so */
 #include <stdio.h>
 #include <glow/plugin.h>
 
@@ -74,9 +80,23 @@ static int64_t count(const struct glow_array *a)
 KERNEL(run_f32, float)
 KERNEL(run_f64, double)
 
+/* softclip.cu, compiled; one thread for each element, which is what the host presets. */
+#ifdef IMAGE
+GLOW_EMBED(softclip_image, IMAGE);
+#define CUDA(number, name)                                                                         \
+    {                                                                                              \
+        .backend = "cuda", .dtype = number, .image = softclip_image,                               \
+        .image_end = softclip_image_end, .entry = name                                             \
+    }
+#endif
+
 static const struct glow_kernel kernels[] = {
     { .backend = "cpu", .dtype = GLOW_F32, .run = run_f32 },
     { .backend = "cpu", .dtype = GLOW_F64, .run = run_f64 },
+#ifdef IMAGE
+    CUDA(GLOW_F32, "softclip_f32"),
+    CUDA(GLOW_F64, "softclip_f64"),
+#endif
 };
 
 static const struct glow_custom custom = {

@@ -51,7 +51,7 @@ AS_IF([test "x$with_cuda" != xno],
   glow_saved_CPPFLAGS=$CPPFLAGS glow_saved_LDFLAGS=$LDFLAGS glow_saved_LIBS=$LIBS
   CPPFLAGS="$CPPFLAGS $CUDA_CPPFLAGS"
   LDFLAGS="$LDFLAGS $CUDA_LDFLAGS -Wl,--allow-shlib-undefined"
-  GLOW_CUDA_LIB([cudart], [13 12], [cuda_runtime_api.h], [int n; return cudaGetDeviceCount(&n);])
+  GLOW_CUDA_LIB([cudart], [13 12], [cuda_runtime_api.h], [cudaLibrary_t l; return cudaLibraryLoadData(&l, 0, 0, 0, 0, 0, 0, 0);])
   GLOW_CUDA_LIB([cublasLt], [13 12], [cublasLt.h], [cublasLtHandle_t h; return cublasLtCreate(&h);])
   GLOW_CUDA_LIB([cublas], [13 12], [cublas_v2.h], [cublasHandle_t h; return cublasCreate(&h);])
   GLOW_CUDA_LIB([cudnn], [9], [cudnn.h], [cudnnHandle_t h; return cudnnCreate(&h);])

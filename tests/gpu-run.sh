@@ -191,6 +191,7 @@ do_make() { make -j"$(nproc)"; }
 do_make_tests() { make -j"$(nproc)" check TESTS=; }
 do_make_check() { make -j"$(nproc)" check; }
 do_script() { GLOW_TEST_GPU=1 bash "$srcdir/tests/cuda/$1.sh"; }
+do_images() { find_cuda && do_script images; }
 
 # So many steps on the CPU and on the GPU from the same seed: the losses of the log side by side.
 do_compare()
@@ -259,6 +260,7 @@ phase_suite()
     step kernels 480 do_script kernels
     step engine 480 do_script engine
     step plugins 480 do_script plugins
+    step images 480 do_images
 }
 
 phase_compare()

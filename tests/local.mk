@@ -172,14 +172,16 @@ check-abi: all
 # Sources that the tests compile themselves.
 EXTRA_DIST += \
 	%D%/abi/layout.c \
-	%D%/abi/plugin-1.0.abi \
 	%D%/abi/plugin-1.0.h \
+	%D%/abi/plugin-1.1.abi \
+	%D%/abi/plugin-1.1.h \
 	%D%/abi/plugin.c \
 	%D%/abi/types.c \
 	%D%/fuzz_config.c \
 	%D%/valgrind.supp \
 	%D%/bad/abi2.c \
 	%D%/bad/bad.h \
+	%D%/bad/bad_custom.h \
 	%D%/bad/bad_default.c \
 	%D%/bad/bad_graph.c \
 	%D%/bad/bad_id.c \
@@ -191,6 +193,11 @@ EXTRA_DIST += \
 	%D%/bad/function.c \
 	%D%/bad/good.c \
 	%D%/bad/half_prior.c \
+	%D%/bad/image_for_cpu.c \
+	%D%/bad/image_with_run.c \
+	%D%/bad/image_without_entry.c \
+	%D%/bad/image_without_end.c \
+	%D%/bad/larger_kernels.c \
 	%D%/bad/larger_structs.c \
 	%D%/bad/long_plugin.c \
 	%D%/bad/newer_minor.c \
@@ -215,6 +222,8 @@ EXTRA_DIST += \
 	%D%/plugins/fold.c \
 	%D%/plugins/fragile.c \
 	%D%/plugins/gate.c \
+	%D%/plugins/hostfn.c \
+	%D%/plugins/moment.c \
 	%D%/plugins/oneway.c \
 	%D%/plugins/shared_noise.c \
 	%D%/plugins/twice.c \

@@ -214,7 +214,9 @@ static int32_t failing_kernel(const struct glow_kernel_call *call)
 START_TEST(plug_in_kernels)
 {
     double x[4] = { 1, 2, 3, 4 }, y[4] = { 0 }, attr = 3;
-    struct glow_kernel kernel = { "cpu", GLOW_F64, 0, scale_kernel, scale_scratch };
+    struct glow_kernel kernel = {
+        .backend = "cpu", .dtype = GLOW_F64, .run = scale_kernel, .scratch = scale_scratch
+    };
     struct glow_type types[5] = {
         scalar_type, { .rank = -1 }, { .rank = -1 }, scalar_type, scalar_type
     };

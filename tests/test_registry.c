@@ -50,13 +50,13 @@ static const struct {
     { "abi2", "it is for ABI 2, this glow has ABI 1" },
     { "function", "glow_plugin_v1 is not a constant" },
     { "undefined", "undefined symbol: no_such_function" },
-    { "newer_minor", "minor: it needs ABI 1.6, this glow has 1.0" },
+    { "newer_minor", "minor: it needs ABI 1.7, this glow has 1.1" },
     { "short_plugin", "glow_plugin_v1: size: 16 bytes; version 1.0 has 40" },
     { "long_plugin", "glow_plugin_v1: size: it claims 4136 bytes, but has 40" },
     { "no_descs", "glow_plugin_v1: descs: NULL" },
     { "short_head", "size: 16; its head alone has 48" },
     { "short_struct",
-      "layer \"short_struct\": size: 88; version 1.0 has 112, this glow (1.0) 112" },
+      "layer \"short_struct\": size: 88; version 1.0 has 112, this glow (1.1) 112" },
     { "short_option", "layer \"short_option\": option_size: 40; version 1.0 has 88" },
     { "null_id", "a layer: id: NULL" },
     { "bad_id", "layer \"../bad id\": id: a letter, then" },
@@ -67,6 +67,10 @@ static const struct {
     { "half_prior", "prior \"half_prior\": standardise, restore: both or none" },
     { "no_read", "dataset \"no_read\": read: NULL" },
     { "no_decompose", "custom \"no_decompose\": decompose: NULL" },
+    { "image_for_cpu", "custom \"image_for_cpu\": kernels: an image is for \"cuda\"" },
+    { "image_with_run", "kernels: an image goes without run and scratch" },
+    { "image_without_entry", "kernels: an image needs the name of an entry" },
+    { "image_without_end", "kernels: image_end must stand behind image" },
     { "bad_default", "bad_default: option \"bits\": dflt: 9 is outside [1,8]" },
 };
 
@@ -173,6 +177,24 @@ START_TEST(accepted_oddities)
 }
 END_TEST
 
+/* Records of kernels that are longer than ours. */
+START_TEST(larger_kernels)
+{
+    const struct plugin_info *info;
+    struct registry *r = open_registry(NULL, NULL);
+    const char *path = place("larger", "larger_kernels.so");
+    build("larger_kernels", path);
+    ck_assert_msg(registry_load_file(r, path) == GLOW_OK, "%s", fail_message());
+    ck_assert_int_eq(registry_find(r, GLOW_CUSTOM, "larger_kernels", &info), GLOW_OK);
+    const struct glow_custom *custom = (const struct glow_custom *)info->desc;
+    ck_assert_uint_eq(custom->n_kernels, 2);
+    ck_assert_uint_eq(custom->kernel_size, sizeof *custom->kernels);
+    ck_assert_uint_eq(custom->kernels[1].dtype, GLOW_F64);
+    ck_assert(custom->kernels[1].run && !custom->kernels[1].image);
+    registry_free(r);
+}
+END_TEST
+
 /* One plug-in with every kind, in the header's first version. */
 START_TEST(frozen_header)
 {
@@ -194,6 +216,11 @@ START_TEST(frozen_header)
         ck_assert_int_eq(registry_find(r, there[i].kind, there[i].id, &info), GLOW_OK);
         ck_assert_str_eq(kind_name(info->desc->kind), there[i].name);
     }
+    const struct plugin_info *info;
+    ck_assert_int_eq(registry_find(r, GLOW_CUSTOM, "abi-custom", &info), GLOW_OK);
+    const struct glow_custom *custom = (const struct glow_custom *)info->desc;
+    ck_assert_uint_eq(custom->kernel_size, sizeof *custom->kernels);
+    ck_assert(custom->kernels[0].run && !custom->kernels[0].image && !custom->kernels[0].launch);
     registry_free(r);
 }
 END_TEST
@@ -290,6 +317,7 @@ int main(void)
     tcase_add_test(tests, bad_plugins);
     tcase_add_test(tests, bad_files);
     tcase_add_test(tests, accepted_oddities);
+    tcase_add_test(tests, larger_kernels);
     tcase_add_test(tests, frozen_header);
     tcase_add_test(tests, search_path);
     tcase_add_test(tests, relative_paths);

@@ -99,6 +99,21 @@ glow_status memory_upload(struct engine *, void *to, const void *from, size_t by
 glow_status memory_download(struct engine *, void *to, const void *from, size_t bytes);
 glow_status memory_copy(struct engine *, void *to, const void *from, size_t bytes);
 
+/* ---- images.c: device code that plug-ins bring */
+
+struct image_kernel;
+/* backend.load_image */
+glow_status images_load(struct engine *, const char *name, const struct glow_kernel *,
+                        const struct glow_kernel_call *shapes);
+/* What images_load made of it. */
+const struct image_kernel *images_find(const struct glow_kernel *);
+/* How the plug-in wants it launched for these shapes. */
+glow_status images_geometry(const struct image_kernel *, const struct glow_kernel *,
+                            const struct glow_kernel_call *shapes, struct glow_launch *);
+/* Behind what is on the stream; argument[i] points to 8 bytes. */
+cudaError_t images_launch(const struct image_kernel *, const struct glow_launch *, void **argument,
+                          cudaStream_t);
+
 /* ---- update.cu: flat loops, and the second half of a training step */
 
 void cuda_optim(struct engine *, const struct optim_args *);

@@ -325,6 +325,7 @@ static void cuda_forget(struct engine *e, struct recording *r)
     .upload = memory_upload,                                                                       \
     .download = memory_download,                                                                   \
     .copy = memory_copy,                                                                           \
+    .load_image = images_load,                                                                     \
     .finish = engine_finish,                                                                       \
     .update_begin = update_begin,                                                                  \
     .update_end = update_end,                                                                      \

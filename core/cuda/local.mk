@@ -8,6 +8,7 @@ cuda_sources = \
 	%D%/cuda.h \
 	%D%/engine.c \
 	%D%/engine.h \
+	%D%/images.c \
 	%D%/memory.c \
 	%D%/module.c \
 	%D%/products.c \

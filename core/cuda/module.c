@@ -40,6 +40,16 @@ glow_status fail_context(glow_status code, const char *format, ...)
     return record(code);
 }
 
+void note(int level, const char *format, ...)
+{
+    char text[1024];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(text, sizeof text, format, list);
+    va_end(list);
+    host->note(level, text);
+}
+
 static const struct backend *start(const struct backend_host *from, char *why, size_t size)
 {
     host = from;

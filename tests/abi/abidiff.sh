@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# abidiff.sh - libabigail compares the header's types with the committed description of version 1.0.
+# abidiff.sh - libabigail compares the header's types with the committed description of version 1.1.
 # Any difference fails, additions too: renew the description along with GLOW_ABI_MINOR, by
 #   tests/abi/abidiff.sh --renew
 set -eu
@@ -8,7 +8,7 @@ for tool in abidw abidiff; do
     command -v $tool > /dev/null || { echo "no $tool (package abigail-tools)"; exit 77; }
 done
 [ "$(uname -m)" = x86_64 ] || { echo "the description is that of x86-64"; exit 77; }
-dump=$top/tests/abi/plugin-1.0.abi
+dump=$top/tests/abi/plugin-1.1.abi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 

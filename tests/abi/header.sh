@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # header.sh - plugin.h stands alone: it compiles without a warning as C99, C11 and C++17, includes two
-# headers and no more, and has the layout that version 1.0 froze; so does each frozen copy.
+# headers and no more, and has the layout that version 1 froze; so does each frozen copy.
 set -eu
 top=$(cd "${srcdir:-$(dirname "$0")/../..}" && pwd)
 cc=${CC:-cc}

@@ -1,7 +1,7 @@
-/* layout.c - the frozen layout of version 1.0 on 64-bit machines (LP64): sizes, offsets, the order
- * of table members, enumerators. header.sh compiles it against today's header and each frozen copy.
- * No line here ever changes, but that the size of a struct which grows at its tail is raised;
- * members and codes that come are appended. */
+/* layout.c - the frozen layout of version 1 on 64-bit machines (LP64): sizes, offsets, the order of
+ * table members, enumerators. header.sh compiles it against today's header and each frozen copy. No
+ * line here ever changes, but that the size of a struct which grows at its tail is raised, by
+ * minor; members and codes that come are appended, under the minor that brought them. */
 #ifndef HEADER
 #define HEADER "glow/plugin.h"
 #endif
@@ -262,12 +262,30 @@ MEMBER(struct glow_custom_vjp, dout, 32, 8);
 MEMBER(struct glow_custom_vjp, attr, 40, 8);
 MEMBER(struct glow_custom_vjp, din, 48, 8);
 
-SIZE(struct glow_kernel, 32);
+SIZE(struct glow_kernel, (GLOW_ABI_MINOR < 1 ? 32 : 64));
 MEMBER(struct glow_kernel, backend, 0, 8);
 MEMBER(struct glow_kernel, dtype, 8, 4);
 MEMBER(struct glow_kernel, reserved, 12, 4);
 MEMBER(struct glow_kernel, run, 16, 8);
 MEMBER(struct glow_kernel, scratch, 24, 8);
+#if GLOW_ABI_MINOR >= 1
+MEMBER(struct glow_kernel, image, 32, 8);
+MEMBER(struct glow_kernel, image_end, 40, 8);
+MEMBER(struct glow_kernel, entry, 48, 8);
+MEMBER(struct glow_kernel, launch, 56, 8);
+
+SIZE(struct glow_launch, 192);
+MEMBER(struct glow_launch, size, 0, 4);
+MEMBER(struct glow_launch, n_integers, 4, 4);
+MEMBER(struct glow_launch, grid, 8, 12);
+MEMBER(struct glow_launch, block, 20, 12);
+MEMBER(struct glow_launch, shared, 32, 8);
+MEMBER(struct glow_launch, scratch, 40, 8);
+MEMBER(struct glow_launch, integers, 48, 128);
+MEMBER(struct glow_launch, why, 176, 8);
+MEMBER(struct glow_launch, why_size, 184, 8);
+VALUE(GLOW_MAX_INTEGERS, 16);
+#endif
 
 SIZE(struct glow_custom, 88);
 MEMBER(struct glow_custom, head, 0, 48);

@@ -64,7 +64,7 @@ layer no_symbol no_symbol.so "no symbol glow_plugin_v1"
 layer abi2 abi2.so "it is for ABI 2, this glow has ABI 1"
 layer function function.so "is not a constant"
 layer undefined undefined.so "undefined symbol: no_such_function"
-layer newer_minor newer_minor.so "it needs ABI 1.6, this glow has 1.0"
+layer newer_minor newer_minor.so "it needs ABI 1.7, this glow has 1.1"
 layer short_plugin short_plugin.so "size: 16 bytes; version 1.0 has 40"
 layer long_plugin long_plugin.so "it claims 4136 bytes"
 layer no_descs no_descs.so "descs: NULL"
@@ -77,6 +77,10 @@ layer duplicate_id duplicate_id.so 'layer "duplicate_id": id: stands twice'
 layer no_forward no_forward.so 'layer "no_forward": forward: NULL'
 layer no_traits no_traits.so 'layer "no_traits": traits.size: 0'
 layer claims_inverse claims_inverse.so 'layer "claims_inverse": traits: an inverse is claimed'
+layer image_for_cpu 'custom "image_for_cpu": kernels: an image is for "cuda"'
+layer image_with_run "kernels: an image goes without run"
+layer image_without_entry "kernels: an image needs the name of an entry"
+layer image_without_end "kernels: image_end must stand behind image"
 layer bad_default bad_default.so 'option "bits": dflt: 9 is outside [1,8]'
 echo "this is no library" > "$work/plugins/text.so"
 layer text text.so "not a shared object"

@@ -33,10 +33,6 @@
 extern "C" char __start_emulator_shared[] __attribute__((weak, visibility("hidden")));
 extern "C" char __stop_emulator_shared[] __attribute__((weak, visibility("hidden")));
 
-struct dim3 {
-    unsigned x, y, z;
-    constexpr dim3(unsigned a = 1, unsigned b = 1, unsigned c = 1) : x(a), y(b), z(c) {}
-};
 struct uint3 {
     unsigned x, y, z;
 };
@@ -103,6 +99,7 @@ struct machine {
     const char *kernel = "";
     std::function<void()> body;
     std::vector<char> dynamic;
+    size_t most_shared = 48 << 10; /* dynamic */
     cudaError_t error = cudaSuccess;
     bool reverse = getenv("CUDA_EMULATOR_REVERSE") && *getenv("CUDA_EMULATOR_REVERSE") == '1';
 };
@@ -240,7 +237,7 @@ inline void launch(const char *name, dim3 grid, dim3 block, size_t shared,
     machine &m = the_machine();
     m.n = block.x * block.y * block.z;
     if (!m.n || m.n > 1024 || block.z > 64 || !grid.x || !grid.y || !grid.z ||
-        grid.x > 0x7fffffff || grid.y > 65535 || grid.z > 65535 || shared > 48 * 1024) {
+        grid.x > 0x7fffffff || grid.y > 65535 || grid.z > 65535 || shared > m.most_shared) {
         m.error = cudaErrorInvalidConfiguration;
         return;
     }

@@ -12,6 +12,7 @@ standin_CPPFLAGS = $(AM_CPPFLAGS) -DCUDA_EMULATOR=1 -I$(srcdir)/%D%/include -I$(
 	%D%/include/cublasLt.h \
 	%D%/include/cublas_v2.h \
 	%D%/include/cuda_runtime_api.h \
+	%D%/image.h \
 	%D%/include/cudnn.h \
 	%D%/kernels_chain.cpp \
 	%D%/kernels_elementwise.cpp \
@@ -25,7 +26,8 @@ standin_CPPFLAGS = $(AM_CPPFLAGS) -DCUDA_EMULATOR=1 -I$(srcdir)/%D%/include -I$(
 	%D%/standin.cpp \
 	%D%/standin.h \
 	%D%/standin_blas.cpp \
-	%D%/standin_dnn.cpp
+	%D%/standin_dnn.cpp \
+	%D%/standin_library.cpp
 %C%_glow_cuda_la_CPPFLAGS = $(standin_CPPFLAGS)
 %C%_glow_cuda_la_CXXFLAGS = -std=gnu++17 -Wall -Wextra -Wno-missing-field-initializers \
 	$(VISIBILITY_CFLAGS) $(SANITIZER_CFLAGS) -O2 -ffp-contract=off
@@ -34,15 +36,25 @@ standin_CPPFLAGS = $(AM_CPPFLAGS) -DCUDA_EMULATOR=1 -I$(srcdir)/%D%/include -I$(
 %C%_libcuda_la_SOURCES = %D%/driver.c
 %C%_libcuda_la_CFLAGS = $(AM_CFLAGS) -fvisibility=default
 %C%_libcuda_la_LDFLAGS = -version-info 1:0:0 -rpath $(abs_builddir)/%D%
+# Device code of plug-ins, for the stand-in: bytes that images.sh embeds.
+check_LTLIBRARIES += %D%/image_moment.la %D%/image_softclip.la
+image_CXXFLAGS = $(%C%_glow_cuda_la_CXXFLAGS) -I$(srcdir)/%D%/include -DCUDA_EMULATOR=1
+image_LDFLAGS = -module -avoid-version -shared -rpath $(abs_builddir)/%D%
+%C%_image_moment_la_SOURCES = %D%/image_moment.cpp
+%C%_image_moment_la_CXXFLAGS = $(image_CXXFLAGS)
+%C%_image_moment_la_LDFLAGS = -module $(image_LDFLAGS)
+%C%_image_softclip_la_SOURCES = %D%/image_softclip.cpp
+%C%_image_softclip_la_CXXFLAGS = $(image_CXXFLAGS)
+%C%_image_softclip_la_LDFLAGS = -module $(image_LDFLAGS)
 EXTRA_PROGRAMS += %D%/test_cuda
 check_DATA += %D%/test_cuda$(EXEEXT)
 CLEANFILES += %D%/test_cuda$(EXEEXT)
 %C%_test_cuda_LDADD = $(engine_LIBS)
 endif
-cuda_tests = %D%/engine.sh %D%/gpu_run.sh %D%/kernels.sh %D%/missing.sh %D%/plugins.sh
+cuda_tests = %D%/engine.sh %D%/gpu_run.sh %D%/images.sh %D%/kernels.sh %D%/missing.sh %D%/plugins.sh
 TESTS += $(cuda_tests)
 dist_check_SCRIPTS += $(cuda_tests)
-EXTRA_DIST += %D%/common.sh %D%/gpu_compare.py
+EXTRA_DIST += %D%/common.sh %D%/gpu_compare.py %D%/moment.cu
 # For a machine with a GPU; see its first lines.
 dist_check_SCRIPTS += tests/gpu-run.sh
 EXTRA_DIST += %D%/compare.cfg

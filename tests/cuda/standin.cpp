@@ -7,7 +7,8 @@
  * The environment makes it fail on purpose:
  *   CUDA_STANDIN_MEMORY   megabytes of the device
  *   CUDA_STANDIN_DEVICES  how many there are
- *   CUDA_STANDIN_DRIVER   CUDA version that the driver serves, such as 11040 */
+ *   CUDA_STANDIN_DRIVER   CUDA version that the driver serves, such as 11040
+ *   CUDA_STANDIN_ARCH     compute capability of the device, such as 75 */
 #include "standin.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,7 +50,7 @@ static std::vector<CUstream_st *> streams;
 static int recordings; /* under way */
 static cudaError_t last_error;
 
-static cudaError_t failed(cudaError_t error)
+cudaError_t standin_failed(cudaError_t error)
 {
     last_error = error;
     return error;
@@ -125,7 +126,7 @@ static bool forbidden(cudaStream_t s)
 
 cudaError_t cudaStreamSynchronize(cudaStream_t s)
 {
-    if (forbidden(s)) return failed(cudaErrorStreamCaptureUnsupported);
+    if (forbidden(s)) return standin_failed(cudaErrorStreamCaptureUnsupported);
     work_until(s, [=] { return s->queue.empty(); });
     return cudaSuccess;
 }
@@ -155,7 +156,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned)
 cudaError_t cudaEventSynchronize(cudaEvent_t e)
 {
     unsigned long ticket = e->recorded;
-    if (forbidden(nullptr)) return failed(cudaErrorStreamCaptureUnsupported);
+    if (forbidden(nullptr)) return standin_failed(cudaErrorStreamCaptureUnsupported);
     work_until(nullptr, [=] { return e->done >= ticket; });
     return cudaSuccess;
 }
@@ -177,7 +178,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *graph)
     if (!s->spoiled) return cudaSuccess;
     delete *graph;
     *graph = nullptr;
-    return failed(cudaErrorStreamCaptureInvalidated);
+    return standin_failed(cudaErrorStreamCaptureInvalidated);
 }
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *x, cudaGraph_t graph, unsigned long long)
 {
@@ -201,6 +202,8 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t x)
 }
 } /* extern "C" */
 
+bool standin_records() { return forbidden(nullptr); }
+
 /* ---------------------------------------------------------------- memory */
 
 /* Only the beginning of a large block is filled: pages that nobody touches cost nothing. */
@@ -210,12 +213,12 @@ static size_t memory_top, memory_used;
 static std::map<char *, size_t> handed_out;   /* start, bytes with what stands behind */
 static std::multimap<size_t, char *> to_give; /* bytes, start */
 
-static size_t number_of(const char *variable, size_t otherwise)
+size_t standin_number(const char *variable, size_t otherwise)
 {
     const char *text = getenv(variable);
     return text && *text ? (size_t)strtoull(text, nullptr, 10) : otherwise;
 }
-static size_t capacity(void) { return number_of("CUDA_STANDIN_MEMORY", 4096) << 20; }
+static size_t capacity(void) { return standin_number("CUDA_STANDIN_MEMORY", 4096) << 20; }
 
 static void open_memory(bool open)
 {
@@ -253,11 +256,11 @@ extern "C" {
 cudaError_t cudaMallocAsync(void **p, size_t n, cudaStream_t s)
 {
     size_t bytes = room_for(n);
-    if (forbidden(s)) return failed(cudaErrorStreamCaptureUnsupported);
+    if (forbidden(s)) return standin_failed(cudaErrorStreamCaptureUnsupported);
     *p = nullptr;
-    if (n > capacity() - memory_used) return failed(cudaErrorMemoryAllocation);
+    if (n > capacity() - memory_used) return standin_failed(cudaErrorMemoryAllocation);
     char *start = find_memory(bytes);
-    if (!start) return failed(cudaErrorMemoryAllocation);
+    if (!start) return standin_failed(cudaErrorMemoryAllocation);
     memory_used += n;
     handed_out[start] = n;
     mprotect(start, bytes, PROT_READ | PROT_WRITE);
@@ -272,7 +275,7 @@ cudaError_t cudaMallocAsync(void **p, size_t n, cudaStream_t s)
 cudaError_t cudaFreeAsync(void *p, cudaStream_t s)
 {
     auto found = handed_out.find((char *)p);
-    if (found == handed_out.end()) return failed(cudaErrorInvalidValue);
+    if (found == handed_out.end()) return standin_failed(cudaErrorInvalidValue);
     size_t n = found->second, bytes = room_for(n);
     handed_out.erase(found);
     memory_used -= n;
@@ -287,7 +290,7 @@ cudaError_t cudaFreeAsync(void *p, cudaStream_t s)
 cudaError_t cudaHostAlloc(void **p, size_t n, unsigned)
 {
     *p = malloc(n);
-    return *p ? cudaSuccess : failed(cudaErrorMemoryAllocation);
+    return *p ? cudaSuccess : standin_failed(cudaErrorMemoryAllocation);
 }
 cudaError_t cudaFreeHost(void *p)
 {
@@ -304,7 +307,7 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t n, enum cudaMemcp
     };
     if (device(to) != (kind != cudaMemcpyDeviceToHost) ||
         device(from) != (kind != cudaMemcpyHostToDevice))
-        return failed(cudaErrorInvalidValue);
+        return standin_failed(cudaErrorInvalidValue);
     standin_push(s, [=] { memcpy(to, from, n); });
     return cudaSuccess;
 }
@@ -345,9 +348,9 @@ cudaError_t cudaGetDeviceCount(int *n)
     *n = 0;
     cudaDriverGetVersion(&driver);
     cudaRuntimeGetVersion(&runtime);
-    if (driver < runtime) return failed(cudaErrorInsufficientDriver);
-    *n = (int)number_of("CUDA_STANDIN_DEVICES", 1);
-    return *n ? cudaSuccess : failed(cudaErrorNoDevice);
+    if (driver < runtime) return standin_failed(cudaErrorInsufficientDriver);
+    *n = (int)standin_number("CUDA_STANDIN_DEVICES", 1);
+    return *n ? cudaSuccess : standin_failed(cudaErrorNoDevice);
 }
 cudaError_t cudaGetDevice(int *device)
 {
@@ -357,8 +360,13 @@ cudaError_t cudaGetDevice(int *device)
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int)
 {
     snprintf(p->name, sizeof p->name, "stand-in");
-    p->major = 9;
-    p->minor = 0;
+    const int arch = (int)standin_number("CUDA_STANDIN_ARCH", 90);
+    p->major = arch / 10;
+    p->minor = arch % 10;
+    const int threads[3] = { 1024, 1024, 64 }, blocks[3] = { 0x7fffffff, 65535, 65535 };
+    memcpy(p->maxThreadsDim, threads, sizeof threads);
+    memcpy(p->maxGridSize, blocks, sizeof blocks);
+    p->sharedMemPerBlockOptin = 227 << 10;
     return cudaSuccess;
 }
 cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr, int)
@@ -368,7 +376,7 @@ cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr, int)
 }
 cudaError_t cudaDriverGetVersion(int *version)
 {
-    *version = (int)number_of("CUDA_STANDIN_DRIVER", 13000);
+    *version = (int)standin_number("CUDA_STANDIN_DRIVER", 13000);
     return cudaSuccess;
 }
 cudaError_t cudaRuntimeGetVersion(int *version)
@@ -395,6 +403,11 @@ const char *cudaGetErrorString(cudaError_t error)
         return "operation not permitted when stream is capturing";
     case cudaErrorStreamCaptureInvalidated:
         return "operation failed due to a previous error during capture";
+    case cudaErrorInvalidKernelImage: return "device kernel image is invalid";
+    case cudaErrorNoKernelImageForDevice:
+        return "no kernel image is available for execution on the device";
+    case cudaErrorJitCompilerNotFound: return "PTX JIT compiler library not found";
+    case cudaErrorSymbolNotFound: return "named symbol not found";
     default: return "invalid argument";
     }
 }

@@ -29,7 +29,7 @@
 extern "C" {
 #endif
 
-#define GLOW_ABI_MINOR 0u
+#define GLOW_ABI_MINOR 1u
 #define GLOW_MAX_RANK 8
 
 /* Callbacks that return int32_t return 0 or one of these. */
@@ -409,11 +409,33 @@ struct glow_custom_vjp {                /* gradients: given in, out and dout, se
     const double *attr;
     glow_value *din;
 };
+/* A kernel for a GPU (minor 1) is device code in the plug-in's own file: bytes that nvcc made, in a
+ * constant (GLOW_EMBED), so that the plug-in links no CUDA. The host loads them while it builds a
+ * program, and launches `entry`, an extern "C" kernel. Its parameters take 8 bytes each: a pointer
+ * for every input and output (dense, C order; NULL where absent or unwanted), one to scratch memory
+ * if `launch` asks for some, then int64_t, then the attributes as double:
+ *     extern "C" __global__ void
+ *     softclip_f32(const float *x, float *y, float *slope, int64_t n, double r)
+ * A device that the bytes hold no code for gets the decomposition, and the user a warning. */
+#define GLOW_MAX_INTEGERS 16
+struct glow_launch {                    /* preset: a thread for each element of the first output, in */
+    uint32_t size, n_integers;          /* blocks of 256, and one integer, the number of elements */
+    uint32_t grid[3], block[3];         /* blocks, threads of a block: x, y, z */
+    uint64_t shared, scratch;           /* bytes: dynamic shared memory of a block; for all blocks */
+    int64_t integers[GLOW_MAX_INTEGERS];
+    char *why; size_t why_size;         /* the reason of a refusal */
+};
 struct glow_kernel {
-    const char *backend;                /* "cpu" */
+    const char *backend;                /* "cpu", "cuda" */
     uint32_t dtype, reserved;           /* GLOW_F32 or GLOW_F64 */
     int32_t (*run)(const struct glow_kernel_call *);                        /* pure [exec] */
     int64_t (*scratch)(const struct glow_custom_infer *);                   /* bytes; NULL: none [build] */
+    /* Minor 1, in place of run and scratch, for "cuda". */
+    const void *image, *image_end;      /* fatbin, cubin or PTX; NULL: none */
+    const char *entry;
+    /* Changes what is preset, by shapes and attributes alone: `data` is NULL, an absent input has rank
+     * -1. GLOW_ENOTSUP: not for these shapes, decompose. Pure; NULL: as preset. [build] [exec] */
+    int32_t (*launch)(const struct glow_kernel_call *, struct glow_launch *);
 };
 struct glow_custom {
     struct glow_desc head;
@@ -485,6 +507,13 @@ struct glow_plugin {
 /* The head of a descriptor: struct type, kind, schema, id, summary, options array, their number. */
 #define GLOW_HEAD(type, kind, schema, id, summary, options, n) \
     { sizeof(type), kind, schema, 0, id, summary, options, n, sizeof(struct glow_option) }
+/* A file as constant bytes, from name to name_end; the name of the file is that of the command line.
+ * For GNU C and ELF; stands outside functions. */
+#define GLOW_EMBED(name, file) \
+    __asm__(".pushsection .rodata\n.balign 64\n.globl " #name ", " #name "_end\n" \
+            ".hidden " #name ", " #name "_end\n" #name ":\n.incbin \"" file "\"\n" \
+            #name "_end:\n.byte 0\n.popsection\n"); \
+    extern __attribute__((visibility("hidden"))) const unsigned char name[], name##_end[]
 #define GLOW_BIJECTION { sizeof(struct glow_traits), GLOW_INV_EXACT, GLOW_INV_EXACT, 0, 0.0 }
 
 static inline glow_value glow_add(struct glow_graph *g, glow_value a, glow_value b) { return g->op->binary(g, GLOW_ADD, a, b); }
