@@ -11,11 +11,14 @@ import argparse
 import json
 import os
 import platform
+import signal
 import statistics
 import subprocess
 import sys
 import time
 from importlib import metadata
+
+import report
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 KEEP_FREED_BLOCKS = {
@@ -69,8 +72,10 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=3, help="default 3")
     parser.add_argument("--seconds", type=float, default=5, help="of a measurement, start-up "
                         "excluded; at least three steps are made. Default 5")
-    parser.add_argument("--json", metavar="FILE", help="all measurements and the table; default "
-                        "bench-results/compare.json")
+    parser.add_argument("--json", metavar="FILE", default="bench-results/compare.json",
+                        help="all measurements and the table, saved after each cell of it; default "
+                        "%(default)s")
+    parser.add_argument("--table", metavar="FILE", help="measure nothing, print what a file holds")
     args = parser.parse_args()
     if args.quick:
         args.rounds, args.seconds = 1, 1
@@ -90,13 +95,23 @@ class Failed(Exception):
 BY_SHELL = ["/bin/sh", "-c", '"$@"; exit $?', "sh"]
 
 
-def run(command, environment):
-    done = subprocess.run(BY_SHELL + command, env={**os.environ, **environment},
-                          capture_output=True, text=True)
-    if done.returncode != 0:
-        lines = done.stderr.strip().splitlines()
-        raise Failed(lines[-1] if lines else f"exit code {done.returncode}")
-    return json.loads(done.stdout)
+def run(command, environment, limit=None):
+    """The JSON that a command prints. After `limit` seconds it and its children are killed."""
+    process = subprocess.Popen(BY_SHELL + command, env={**os.environ, **environment}, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               start_new_session=True)
+    try:
+        out, err = process.communicate(timeout=limit)
+    except BaseException as problem:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        if isinstance(problem, subprocess.TimeoutExpired):
+            raise Failed(f"took more than {limit:g} s") from None
+        raise
+    if process.returncode != 0:
+        lines = err.strip().splitlines()
+        raise Failed(lines[-1] if lines else f"exit code {process.returncode}")
+    return json.loads(out)
 
 
 def run_ours(cell, precision, policy, seconds):
@@ -203,23 +218,17 @@ COLUMNS = (
 )
 
 
-def cell_text(row, key, form):
-    return form.format(row[key]) if key in row else "-"
-
-
-def print_table(rows):
-    lines = [["config", "threads", "mode", "precision"] + [c[0] for c in COLUMNS]]
-    for row in rows:
-        lines.append([row["config"].upper(), str(row["threads"]), row["mode"], row["precision"]] +
-                     [cell_text(row, key, form) for _, key, form in COLUMNS])
-    width = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    for i, line in enumerate(lines):
-        left = [text.ljust(w) if k < 5 else text.rjust(w) for k, (text, w) in
-                enumerate(zip(line, width))]
-        print("| " + " | ".join(left) + " |")
-        if i == 0:
-            print("|" + "|".join("-" * (w + 2) if k < 5 else "-" * (w + 1) + ":"
-                                 for k, w in enumerate(width)) + "|")
+def print_table(done):
+    rows, here = done["table"], done["machine"]
+    head = ["config", "threads", "mode", "precision"] + [c[0] for c in COLUMNS]
+    report.print_table(head, [
+        [row["config"].upper(), str(row["threads"]), row["mode"], row["precision"]] +
+        [report.cell_text(row, key, form) for _, key, form in COLUMNS] for row in rows], 5)
+    print(f"\n{here['processor']}, {here['processors']} processors; {here['glow']}; "
+          f"torch {here['torch']}, normflows {here['normflows']}; {here['date']}; "
+          f"{done['rounds']} rounds of {done['seconds']:g} s")
+    for note in done["notes"]:
+        print("note: " + note)
 
 
 def machine():
@@ -238,30 +247,33 @@ def machine():
             "date": time.strftime("%Y-%m-%d %H:%M")}
 
 
+def stop_when_told():
+    """Ends like an interruption, so that what is being measured doesn't run on alone."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+
 def main():
     args = arguments()
-    here, notes, rows = machine(), [], []
-    if here["load_before"] > 0.5:
-        notes.append(f"the machine was busy before the start: load {here['load_before']:.1f}")
+    stop_when_told()
+    if args.table:
+        print_table(report.load(args.table))
+        return 0
+    done = {"machine": machine(), "rounds": args.rounds, "seconds": args.seconds, "notes": [],
+            "table": []}
+    if done["machine"]["load_before"] > 0.5:
+        done["notes"].append("the machine was busy before the start: load "
+                             f"{done['machine']['load_before']:.1f}")
     for size in args.configs:
         for threads in args.threads:
             for mode in args.modes:
                 for precision in args.precisions:
-                    rows += measure_cell((size, threads, mode), precision, args, notes)
-    add_ratios(rows)
-    print_table(rows)
-    print(f"\n{here['processor']}, {here['processors']} processors; {here['glow']}; "
-          f"torch {here['torch']}, normflows {here['normflows']}; {here['date']}; "
-          f"{args.rounds} rounds of {args.seconds:g} s")
-    for note in notes:
-        print("note: " + note)
-    path = args.json or "bench-results/compare.json"
-    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    with open(path, "w") as f:
-        json.dump({"machine": here, "rounds": args.rounds, "seconds": args.seconds,
-                   "notes": notes, "table": rows}, f, indent=1)
-    print(f"all measurements: {path}", file=sys.stderr)
-    return 0 if rows else 1
+                    done["table"] += measure_cell((size, threads, mode), precision, args,
+                                                  done["notes"])
+                    add_ratios(done["table"])
+                    report.save(args.json, done)
+    print_table(done)
+    print(f"all measurements: {args.json}", file=sys.stderr)
+    return 0 if done["table"] else 1
 
 
 if __name__ == "__main__":

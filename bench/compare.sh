@@ -25,7 +25,7 @@ if [ -n "${PYTHON:-}" ]; then
 else
     PYTHON=$results/venv/bin/python
     for argument; do
-        case $argument in -h | --help) PYTHON=python3 ;; esac
+        case $argument in -h | --help | --table | --table=*) PYTHON=python3 ;; esac
     done
     if [ "$PYTHON" != python3 ] && { [ ! -x "$PYTHON" ] || ! has_torch "$PYTHON"; }; then
         echo "compare.sh: installing torch and normflows into $results/venv" >&2

@@ -14,4 +14,5 @@ CLEANFILES += %D%/crease.so %D%/fusion$(EXEEXT) %D%/kernels$(EXEEXT)
 EXTRA_DIST += %D%/run.sh
 
 # Ours beside PyTorch, memory by depth: run by hand, in the build directory.
-EXTRA_DIST += %D%/compare.py %D%/compare.sh %D%/depth.sh %D%/mkl_avx512.c %D%/peer.py
+EXTRA_DIST += %D%/compare.py %D%/compare.sh %D%/depth.sh %D%/mkl_avx512.c %D%/peer.py %D%/report.py \
+	%D%/gpu_compare.py %D%/gpu_model.py %D%/gpu_peer.py %D%/gpu_verify.py

@@ -15,6 +15,7 @@
  * for scratch at build time. Inputs keep to the layout that ops.def states, outputs are dense. */
 #ifndef CORE_BACKEND_H
 #define CORE_BACKEND_H
+#include <stdbool.h>
 #include "status.h"
 #include "tensor.h"
 
@@ -42,7 +43,7 @@ struct run {
 };
 
 /* The most that a FUSED step holds. */
-enum { FUSED_OPS = 64, FUSED_INPUTS = 48, FUSED_OUTPUTS = 4 };
+enum { FUSED_OPS = 64, FUSED_INPUTS = 48, FUSED_OUTPUTS = 16 };
 
 typedef void (*kernel_fn)(const struct step *, struct run *);
 
@@ -110,6 +111,9 @@ struct recording; /* a list of steps, ready to be started as one */
 
 struct backend {
     const char *name;
+    /* FUSED steps may hold sums over any axes, if the last is one of them; else only those over
+     * all axes of a sample. */
+    bool fuses_all_sums;
     /* An engine with that many threads (0: all processors of this process). */
     glow_status (*open)(struct engine **, int threads);
     void (*close)(struct engine *);

@@ -41,9 +41,10 @@ struct data_batch {
 };
 struct data_stream_options {
     int64_t batch, first; /* batch size; number of the first batch */
-    int shuffle;          /* 1: shuffled epochs without end, remainder dropped (a split smaller
+    int shuffle;          /* 1: shuffled, epochs without end, remainder dropped (a split smaller
                            * than the batch repeats rows); 0: one pass in order, the last batch
                            * padded with repeats of its last row */
+    int endless;          /* the same epochs where rows are not shuffled */
     int workers;          /* decoding threads; 0 = as many as help */
     int ahead;            /* batches decoded ahead; 0 = 4 */
     int32_t dtype;        /* DT_F32 or DT_F64 */

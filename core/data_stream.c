@@ -32,7 +32,7 @@ struct slot {
 struct data_stream {
     struct data *data;
     struct data_stream_options options;
-    int64_t per_epoch; /* batches of a shuffled epoch */
+    int64_t per_epoch; /* batches of an epoch, where there are several */
     int64_t total;     /* batches from the first one to the end; INT64_MAX: no end */
     int64_t part_rows, parts;
     size_t row_bytes;
@@ -60,6 +60,12 @@ struct data_stream {
 
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 
+/* Whether epoch follows epoch; rows that are made without end have but one. */
+static int is_endless(const struct data_stream *s)
+{
+    return (s->options.shuffle || s->options.endless) && s->data->count != INT64_MAX;
+}
+
 /* Row numbers of a part of a batch and, in key, their keys. `order` is kept between calls: making
  * the permutation of an epoch costs more than asking it. */
 struct order {
@@ -73,7 +79,7 @@ static void choose_rows(const struct data_stream *s, struct order *order, int64_
     const int64_t count = s->data->count, batch = s->options.batch;
     for (int64_t i = 0; i < n; i++) {
         int64_t epoch = 0, at = number * batch + first + i;
-        if (s->options.shuffle && count != INT64_MAX) {
+        if (is_endless(s)) {
             if (batch <= count) { /* the remainder of an epoch is dropped */
                 epoch = number / s->per_epoch;
                 at -= epoch * s->per_epoch * batch;
@@ -85,7 +91,7 @@ static void choose_rows(const struct data_stream *s, struct order *order, int64_
                 order->shuffle = shuffle_make(count, s->options.seed, epoch);
                 order->epoch = epoch;
             }
-            at = shuffle_at(&order->shuffle, at);
+            if (s->options.shuffle) at = shuffle_at(&order->shuffle, at);
         } else if (at >= count) {
             at = count - 1; /* padding behind the end of a pass */
         }
@@ -195,7 +201,7 @@ static void plan_parts(struct data_stream *s, int workers)
     int64_t count = s->data->count;
     s->per_epoch = count / batch > 0 ? count / batch : 1;
     s->total = INT64_MAX;
-    if (!s->options.shuffle && count != INT64_MAX) {
+    if (!is_endless(s) && count != INT64_MAX) {
         int64_t batches = count / batch + (count % batch != 0);
         s->total = batches > s->options.first ? batches - s->options.first : 0;
     }

@@ -4,15 +4,18 @@
  * opens a group; those behind it that have its shape and type join, up to the next operation of
  * another class, sums and extremes excepted. What lies between and does not need the group runs
  * ahead of it; what needs it runs behind, and so does, as the beginning of another group, what
- * needs any of that. So no group ever waits for itself, and between products the order stays as it
- * was. A value leaves its group when anything else reads it, a view of it too. */
+ * needs any of that, and what is larger than the group: chains of images find what is made of
+ * parameters ready, and are not cut where they need it. So no group ever waits for itself, and
+ * between products the order stays as it was. A value leaves its group when anything else reads it,
+ * a view of it too. */
 #include "fuse.h"
 #include <stdlib.h>
 #include <string.h>
 
 enum {
+    MOST_WRITTEN = 4,  /* tensors: more of them are alive at once than if they came one by one */
     WINDOW = 256,      /* nodes from the first to the last of a group */
-    LEAST_SUMMED = 512 /* elements of a sample: short ones are cut into too many pieces */
+    LEAST_SUMMED = 512 /* elements of a row that is summed: short ones begin tiles too often */
 };
 enum state { WAITING, MEMBER, SUMMED, AHEAD, BEHIND }; /* SUMMED: a member that nobody joins */
 
@@ -85,12 +88,32 @@ static bool needs_group(const struct fuser *f, const struct node *n)
     return false;
 }
 
-/* Whether a node adds up what a member makes, sample by sample. */
-static bool sums_member(const struct fuser *f, const struct node *n)
+/* Whether a node adds up what a member makes, in rows that are worth it. */
+static bool sums_member(const struct fuser *f, const struct group *group, const struct node *n)
 {
     if (n->op != OP_SUM || state_of(f, n->in[0]) != MEMBER) return false;
     const struct glow_type *t = &f->src->values[n->in[0]].type;
-    return t->batched && n->ai[0] == ((int64_t)2 << t->rank) - 2 && type_count(t) >= LEAST_SUMMED;
+    bool of_samples = t->batched && n->ai[0] == ((int64_t)2 << t->rank) - 2;
+    int64_t row = 1;
+    for (int i = t->rank; i > 0 && (n->ai[0] >> i & 1); i--) row *= t->dim[i - 1];
+    if (row < LEAST_SUMMED || (!of_samples && !f->src->backend->fuses_all_sums)) return false;
+    int64_t other = n->ai[0]; /* sums over other axes cost the group another pass: one at most */
+    for (int i = 0; i < group->n; i++) {
+        const struct node *m = &f->src->nodes[group->member[i]];
+        if (m->op != OP_SUM || m->ai[0] == n->ai[0]) continue;
+        if (other != n->ai[0] && m->ai[0] != other) return false;
+        other = m->ai[0];
+    }
+    return true;
+}
+
+/* Whether an elementwise node has more elements than the members have. */
+static bool is_larger(const struct fuser *f, const struct group *group, const struct node *n)
+{
+    const struct glow_type *own = &f->src->values[n->out0].type;
+    const struct glow_type *t = &f->src->values[f->src->nodes[group->member[0]].out0].type;
+    if (!can_fuse(n)) return false;
+    return own->batched != t->batched ? own->batched : type_count(own) > type_count(t);
 }
 
 enum answer { JOINS, DIFFERS, FULL };
@@ -99,7 +122,7 @@ static enum answer try_to_join(const struct fuser *f, struct group *group, uint3
 {
     const struct node *n = &f->src->nodes[node];
     const struct value *v = &f->src->values[n->out0];
-    if (sums_member(f, n)) {
+    if (sums_member(f, group, n)) {
         if (group->n == FUSED_OPS) return FULL;
         group->member[group->n++] = node;
         return JOINS;
@@ -139,7 +162,7 @@ static uint32_t collect(struct fuser *f, const uint32_t *list, uint32_t n, struc
             f->state[list[i]] = node->op == OP_SUM ? SUMMED : MEMBER;
             end = i + 1;
         } else
-            f->state[list[i]] = needs_group(f, node) ? BEHIND : AHEAD;
+            f->state[list[i]] = needs_group(f, node) || is_larger(f, group, node) ? BEHIND : AHEAD;
     }
     for (uint32_t i = end; i < n && f->state[list[i]] != WAITING; i++) f->state[list[i]] = WAITING;
     return end;
@@ -174,9 +197,13 @@ static void find_inputs(const struct fuser *f, struct group *group)
 static void limit_outputs(struct fuser *f, struct group *group)
 {
     for (;; group->n--) {
-        int n_out = 0;
-        for (int i = 0; i < group->n; i++) n_out += leaves(f, group, i);
-        if (n_out <= FUSED_OUTPUTS) break;
+        int n_out = 0, n_written = 0;
+        for (int i = 0; i < group->n; i++) {
+            if (!leaves(f, group, i)) continue;
+            n_out++;
+            n_written += f->src->nodes[group->member[i]].op != OP_SUM;
+        }
+        if (n_out <= FUSED_OUTPUTS && n_written <= MOST_WRITTEN) break;
         f->state[group->member[group->n - 1]] = BEHIND;
     }
     find_inputs(f, group);

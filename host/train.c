@@ -142,6 +142,7 @@ static glow_status open_stream(struct training *t)
     o.first = (int64_t)t->trainer.step;
     o.dtype = t->session.model->real;
     o.seed = t->session.settings.seed;
+    o.endless = 1;
     return data_stream_open(&t->stream, t->data, &o);
 }
 

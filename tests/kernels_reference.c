@@ -99,8 +99,8 @@ static void elementwise(const struct step *s, const struct run *run)
     }
 }
 
-/* Operation by operation, for one element: see ops.def. Outputs that are sums of a sample have one
- * element for each. */
+/* Operation by operation, for one element: see ops.def. Outputs that are sums have size
+ * 1 along the axes that are summed. */
 static void fused(const struct step *s, const struct run *run)
 {
     const struct tensor *shape = &s->in[0];
@@ -124,7 +124,7 @@ static void fused(const struct step *s, const struct run *run)
             double y = value[s->n_in + maker];
             if (!s->out[k].data) continue;
             if (s->ai[1 + 4 * maker] == OP_SUM)
-                data(&s->out[k])[at[0]] += y;
+                *element(&s->out[k], at, shape->rank) += y;
             else
                 data(&s->out[k])[i] = y;
         }

@@ -228,6 +228,18 @@ START_TEST(shuffled_epochs)
 }
 END_TEST
 
+/* The same rows in order, epoch after epoch, where they are not shuffled. */
+START_TEST(epochs_in_order)
+{
+    int64_t index[13 * 16];
+    struct data *data = open_data();
+    collect(data, (struct data_stream_options){ .batch = 16, .endless = 1, .dtype = DT_F32 }, 13,
+            index);
+    for (int i = 0; i < 13 * 16; i++) ck_assert_int_eq(index[i], i % 96); /* of 100 */
+    data_close(data);
+}
+END_TEST
+
 /* Batch b is a function of b: whatever workers, look-ahead and first batch. */
 START_TEST(resumed_and_parallel)
 {
@@ -764,6 +776,7 @@ int main(void)
     TCase *tests = tcase_create("data");
     tcase_add_checked_fixture(tests, make_default, NULL);
     tcase_add_test(tests, shuffled_epochs);
+    tcase_add_test(tests, epochs_in_order);
     tcase_add_test(tests, resumed_and_parallel);
     tcase_add_test(tests, small_split);
     tcase_add_test(tests, one_pass_in_order);

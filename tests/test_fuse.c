@@ -30,6 +30,7 @@ struct chain {
     char *memory[INPUTS];
     int64_t ai[1 + 4 * OPERATIONS + FUSED_OUTPUTS];
     int n_out, out[FUSED_OUTPUTS];
+    int64_t mask[OPERATIONS]; /* the axes that a sum adds up */
 };
 
 static const int unary_ops[] = { OP_NEG,  OP_ABS,  OP_SQUARE, OP_RECIP,   OP_SQRT,
@@ -65,15 +66,15 @@ static struct tensor dense(const int64_t *dim, int32_t dtype)
     return t;
 }
 
-/* An operand of that shape: all of it, stretched along some axes, a scalar, or every second row. */
-static void make_input(struct chain *c, struct dice *d, int k)
+/* An operand of that shape: all of it (kind 0 or 5), stretched along some axes (1), a scalar (2),
+ * one for each channel (3), or every second element of a row (4). */
+static void make_input(struct chain *c, struct dice *d, int k, int kind)
 {
     int64_t dim[RANK], apart = 1;
-    int kind = k == 0 ? 0 : roll(d, 6);
     memcpy(dim, c->dim, sizeof dim);
     for (int i = 0; i < RANK; i++)
         if (kind == 2 || (kind == 1 && roll(d, 2))) dim[i] = 1;
-    if (kind == 3) dim[0] = dim[2] = dim[3] = 1; /* one for each channel */
+    if (kind == 3) dim[0] = dim[2] = dim[3] = 1;
     if (kind == 4) apart = 2;
     dim[RANK - 1] *= apart;
     struct tensor t = dense(dim, c->dtype);
@@ -101,15 +102,15 @@ static int64_t pick_operand(struct chain *c, struct dice *d, int made)
 
 static void make_chain(struct chain *c, uint64_t seed, int32_t dtype)
 {
-    static const int64_t shapes[][RANK] = { { 3, 3, 16, 16 },  { 2, 5, 9, 11 }, { 1, 4, 64, 64 },
-                                            { 7, 2, 1, 3 },    { 1, 1, 1, 1 },  { 2, 3, 70, 80 },
-                                            { 1, 3, 130, 129 } };
+    static const int64_t shapes[][RANK] = { { 3, 3, 16, 16 },   { 2, 5, 9, 11 }, { 1, 4, 64, 64 },
+                                            { 7, 2, 1, 3 },     { 1, 1, 1, 1 },  { 2, 3, 70, 80 },
+                                            { 1, 3, 130, 129 }, { 2, 8, 4, 4 } };
     struct dice d = { seed, 0 };
     *c = (struct chain){ .dtype = dtype };
-    memcpy(c->dim, shapes[roll(&d, 7)], sizeof c->dim);
+    memcpy(c->dim, shapes[roll(&d, 8)], sizeof c->dim);
     c->n_in = 1 + roll(&d, INPUTS);
     c->n = 1 + roll(&d, OPERATIONS);
-    for (int k = 0; k < c->n_in; k++) make_input(c, &d, k);
+    for (int k = 0; k < c->n_in; k++) make_input(c, &d, k, k == 0 ? 0 : roll(&d, 6));
     c->ai[0] = c->n;
     for (int i = 0; i < c->n; i++) {
         int64_t *o = c->ai + 1 + 4 * i;
@@ -122,13 +123,15 @@ static void make_chain(struct chain *c, uint64_t seed, int32_t dtype)
                         : OP_WHERE;
         for (int k = 0; k < 3; k++) o[1 + k] = k < n ? pick_operand(c, &d, i) : -1;
         if (n == 0) o[1] = c->n_in + i - 1;
+        c->mask[i] = 13 + roll(&d, 3); /* those of a channel, of a sample, all */
         if (n == 0 || (c->n_out < FUSED_OUTPUTS && (i == c->n - 1 || !roll(&d, 8))))
             c->out[c->n_out++] = i;
     }
     if (!c->n_out) c->out[c->n_out++] = 0;
     for (int k = 0; k < c->n_out; k++) c->ai[1 + 4 * c->n + k] = c->out[k];
     for (int i = 0; i < c->n; i++) {
-        const int64_t each[RANK] = { c->dim[0], 1, 1, 1 };
+        const int64_t each[RANK] = { c->mask[i] & 1 ? 1 : c->dim[0], c->mask[i] & 2 ? 1 : c->dim[1],
+                                     1, 1 };
         bool sum = c->ai[1 + 4 * i] == OP_SUM;
         c->result[i] = dense(sum ? each : c->dim, sum && i % 2 ? DT_F64 : dtype);
     }
@@ -154,7 +157,6 @@ static void run_step(struct engine *engine, struct step *s)
 /* Each operation by its own kernel. */
 static void run_apart(struct chain *c, struct engine *engine)
 {
-    static const int64_t sample = 14;
     for (int i = 0; i < c->n; i++) {
         const int64_t *o = c->ai + 1 + 4 * i;
         struct tensor in[3];
@@ -163,7 +165,7 @@ static void run_apart(struct chain *c, struct engine *engine)
             int64_t k = o[1 + s.n_in];
             in[s.n_in] = k < c->n_in ? c->in[k] : c->result[k - c->n_in];
         }
-        s.ai = &sample;
+        s.ai = &c->mask[i];
         s.n_ai = 1;
         run_step(engine, &s);
     }
@@ -214,14 +216,25 @@ static void check_chain(struct chain *c, struct engine *engine, uint64_t seed, b
     free(copy.data);
 }
 
-START_TEST(chains)
+/* An engine of that instruction set; NULL where the processor doesn't have it. */
+static struct engine *open_set(int set, int threads)
 {
     static const char *const sets[] = { "base", "avx2", "avx512" };
-    struct engine *one, *three;
-    setenv("GLOW_CPU", sets[_i], 1);
-    if (backend_cpu.open(&one, 1) != GLOW_OK) return; /* not on this processor */
-    ck_assert_int_eq(backend_cpu.open(&three, 3), GLOW_OK);
-    for (uint64_t seed = 0; seed < 300; seed++) {
+    struct engine *engine;
+    setenv("GLOW_CPU", sets[set], 1);
+    return backend_cpu.open(&engine, threads) == GLOW_OK ? engine : NULL;
+}
+
+static void close_set(struct engine *engine)
+{
+    if (engine) backend_cpu.close(engine);
+    unsetenv("GLOW_CPU");
+}
+
+START_TEST(chains)
+{
+    struct engine *one = open_set(_i, 1), *three = open_set(_i, 3);
+    for (uint64_t seed = 0; one && three && seed < 300; seed++) {
         struct chain c;
         make_chain(&c, seed, seed % 3 ? DT_F32 : DT_F64);
         run_apart(&c, one);
@@ -229,9 +242,132 @@ START_TEST(chains)
         check_chain(&c, three, seed, true);
         free_chain(&c);
     }
-    backend_cpu.close(one);
-    backend_cpu.close(three);
-    unsetenv("GLOW_CPU");
+    close_set(one);
+    close_set(three);
+}
+END_TEST
+
+/* ---------------------------------------------------------------- sums with products */
+
+/* One way to write term + f(w) v, of operations 0: e = in1^2, 1: p = -in0, 2: f(w) or, without f,
+ * p = 1 / p, 3: the product, 4: the sum or difference, or one with e instead of the product, 5:
+ * what reads something once more. */
+struct way {
+    int f, w, v, swapped, sum, term, again;
+};
+enum { E = 4, P, F, PRODUCT, SUM, WAYS = 3 * 4 * 4 * 2 * 5 * 2 * 5 };
+
+static struct way way_of(int number)
+{
+    static const int sides[] = { 3, 4, 4, 2, 5, 2, 5 };
+    int choice[7];
+    for (int i = 0; i < 7; number /= sides[i], i++) choice[i] = number % sides[i];
+    return (
+        struct way){ choice[0], choice[1], choice[2], choice[3], choice[4], choice[5], choice[6] };
+}
+
+static void set_operation(struct chain *c, int i, int op, int64_t x, int64_t y)
+{
+    const int64_t operation[4] = { op, x, y, -1 };
+    memcpy(c->ai + 1 + 4 * i, operation, sizeof operation);
+}
+
+/* Operands: 0, 1 and 3 of all elements, 2 one for each channel. */
+static void make_way(struct chain *c, int number)
+{
+    static const int64_t dim[RANK] = { 2, 3, 16, 17 };
+    static const int factors[] = { OP_RECIP, OP_ABS, OP_SIGN };
+    const struct way way = way_of(number);
+    const int64_t p = way.f ? P : F, ws[] = { 3, E, p, 0 }, vs[] = { 2, 3, E, p };
+    const int64_t again[] = { E, P, F, PRODUCT, SUM };
+    struct dice d = { (uint64_t)number, 0 };
+    *c = (struct chain){ .dtype = number % 7 ? DT_F32 : DT_F64, .n_in = 4, .n = 6 };
+    memcpy(c->dim, dim, sizeof dim);
+    c->dim[RANK - 1] -= number % 2; /* whole tiles, or not */
+    for (int k = 0; k < c->n_in; k++) make_input(c, &d, k, k == 2 ? 3 : 0);
+    int64_t w = way.f ? F : ws[way.w], v = vs[way.v], term = way.term ? p : 0;
+    bool first = way.sum % 2 || way.sum == 4;
+    set_operation(c, 0, OP_SQUARE, 1, -1);
+    set_operation(c, 1, OP_NEG, 0, -1);
+    set_operation(c, 2, factors[way.f], way.f ? ws[way.w] : P, -1);
+    set_operation(c, 3, OP_MUL, way.swapped ? v : w, way.swapped ? w : v);
+    const int64_t with = way.sum < 4 ? PRODUCT : E;
+    set_operation(c, 4, way.sum < 2 || way.sum == 4 ? OP_ADD : OP_SUB, first ? with : term,
+                  first ? term : with);
+    set_operation(c, 5, OP_ADD, SUM, way.sum < 4 ? again[way.again] : PRODUCT);
+    c->ai[0] = c->n;
+    c->n_out = 1 + number % 2;
+    c->out[0] = 5;
+    c->out[1] = number % 5; /* any of them may be wanted too */
+    for (int k = 0; k < c->n_out; k++) c->ai[1 + 4 * c->n + k] = c->out[k];
+    for (int i = 0; i < c->n; i++) c->result[i] = dense(c->dim, c->dtype);
+}
+
+START_TEST(products)
+{
+    struct engine *one = open_set(_i, 1);
+    for (int number = 0; one && number < WAYS; number++) {
+        struct chain c;
+        make_way(&c, number);
+        run_apart(&c, one);
+        check_chain(&c, one, (uint64_t)number, number % 3 == 0);
+        free_chain(&c);
+    }
+    close_set(one);
+}
+END_TEST
+
+/* Sums over two kinds of axes take two passes: the result that lies in the memory of what both read
+ * is written in the last. */
+START_TEST(passes)
+{
+    static const int64_t dim[RANK] = { 4, 3, 16, 16 };
+    struct engine *one = open_set(_i, 1);
+    struct dice d = { 1, 0 };
+    struct chain c = { .dtype = DT_F32, .n_in = 1, .n = 3, .n_out = 3, .out = { 0, 1, 2 } };
+    if (!one) return;
+    memcpy(c.dim, dim, sizeof dim);
+    make_input(&c, &d, 0, 0);
+    for (int64_t i = 0; i < tensor_count(&c.in[0]); i++) put(&c.in[0], i, 0.25 * (double)(i % 9));
+    c.ai[0] = c.n;
+    set_operation(&c, 0, OP_NEG, 0, -1);
+    for (int i = 0; i < 3; i++) {
+        const int64_t sums[RANK] = { i == 1 ? 4 : 1, i == 2 ? 3 : 1, 1, 1 };
+        c.mask[i] = i == 1 ? 14 : 13;
+        c.ai[1 + 4 * c.n + i] = i;
+        if (i) set_operation(&c, i, OP_SUM, 1, -1);
+        c.result[i] = dense(i ? sums : dim, c.dtype);
+    }
+    run_apart(&c, one);
+    check_chain(&c, one, 0, true);
+    free_chain(&c);
+    close_set(one);
+}
+END_TEST
+
+/* Of a product that overflows in a sum, the product is what made the first infinity. */
+START_TEST(culprit_in_a_product)
+{
+    struct engine *one = open_set(_i, 1);
+    struct chain c;
+    if (!one) return;
+    make_way(&c, 1 + 12 * 1 + 48 * 1); /* in0 + in3 |in3| */
+    for (int k = 0; k < c.n_in; k++)
+        for (int64_t i = 0; i < c.in[k].dim[0] * 3 * 16 * 16; i++)
+            if (k != 2) put(&c.in[k], i, k == 3 && i == 700 ? 1e30 : 1);
+    for (int64_t i = 0; i < 3; i++) put(&c.in[2], i, 1);
+    struct tensor *out[2] = { &c.result[c.out[0]], &c.result[c.out[1]] };
+    struct tensor both[2] = { *out[0], *out[1] };
+    struct step s = { .op = OP_FUSED, .n_in = c.n_in, .n_out = c.n_out, .in = c.in, .out = both };
+    int32_t first = INT32_MAX;
+    struct run run = { .engine = one, .nonfinite = &first };
+    s.ai = c.ai;
+    s.n_ai = 1 + 4 * c.n + c.n_out;
+    ck_assert_uint_eq(backend_cpu.scratch(one, &s), 0);
+    backend_cpu.kernel(OP_FUSED, DT_F32)(&s, &run);
+    ck_assert_int_eq(first, PRODUCT - c.n_in);
+    free_chain(&c);
+    close_set(one);
 }
 END_TEST
 
@@ -308,6 +444,13 @@ static value_id across_a_product(struct graph *g, value_id x)
     return graph_binary(g, OP_ADD, graph_unary(g, OP_ABS, b), t);
 }
 
+static value_id small_between(struct graph *g, value_id x)
+{
+    value_id c = graph_unary(g, OP_EXP, channels(g, x)), y = graph_unary(g, OP_ABS, x);
+    y = graph_binary(g, OP_MUL, y, graph_unary(g, OP_NEG, c));
+    return graph_binary(g, OP_ADD, y, graph_unary(g, OP_SQUARE, c));
+}
+
 static value_id alone(struct graph *g, value_id x) { return graph_unary(g, OP_EXP, x); }
 
 static const struct joining joinings[] = {
@@ -316,6 +459,7 @@ static const struct joining joinings[] = {
     { "a view of a member", a_view_of_a_member, 2, 4, 0 },
     { "another shape between", another_shape, 2, 5, 0 },
     { "across a product", across_a_product, 2, 5, 0 },
+    { "small ones between", small_between, 2, 6, 0 },
     { "alone", alone, 0, 0, 1 },
 };
 
@@ -420,6 +564,10 @@ START_TEST(limited)
             fused++;
             ck_assert_int_le(s->n_in, FUSED_INPUTS);
             ck_assert_int_le(s->n_out, FUSED_OUTPUTS);
+            int written = 0; /* they are alive together: no more than 4 */
+            for (int k = 0; k < s->n_out; k++)
+                written += s->ai[1 + 4 * fused_maker(s->ai, k)] != OP_SUM;
+            ck_assert_int_le(written, 4);
             ck_assert_int_le(s->ai[0], FUSED_OPS);
         }
         if (separate)
@@ -580,6 +728,9 @@ int main(void)
 {
     TCase *tests = rig_case("fuse");
     tcase_add_loop_test(tests, chains, 0, 3);
+    tcase_add_loop_test(tests, products, 0, 3);
+    tcase_add_loop_test(tests, passes, 0, 3);
+    tcase_add_loop_test(tests, culprit_in_a_product, 0, 3);
     tcase_add_loop_test(tests, joined, 0, (int)GLOW_COUNT(joinings));
     tcase_add_loop_test(tests, limited, 0, (int)GLOW_COUNT(limits));
     tcase_add_loop_test(tests, programs, 0, 2 * TEXTS);

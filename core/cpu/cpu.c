@@ -307,9 +307,10 @@ void cpu_random(uint64_t seed, uint64_t stream, int32_t kind, double *out, int64
 }
 
 #define COMMON                                                                                     \
-    .name = "cpu", .open = cpu_open, .close = cpu_close, .threads = cpu_threads,                   \
-    .kernels = cpu_kernels, .alloc = cpu_alloc, .release = cpu_release, .run = cpu_run,            \
-    .optim = cpu_optim, .sum_squares = cpu_sum_squares, .ema = cpu_ema, .profile = cpu_profile
+    .name = "cpu", .fuses_all_sums = true, .open = cpu_open, .close = cpu_close,                   \
+    .threads = cpu_threads, .kernels = cpu_kernels, .alloc = cpu_alloc, .release = cpu_release,    \
+    .run = cpu_run, .optim = cpu_optim, .sum_squares = cpu_sum_squares, .ema = cpu_ema,            \
+    .profile = cpu_profile
 
 static const struct backend backend_cpu_bf16 = {
     COMMON,

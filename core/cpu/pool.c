@@ -161,6 +161,30 @@ void pool_run(struct pool *pool, int64_t n, pool_task task, void *arg)
     run_job(pool, (uint32_t)n, task, arg);
 }
 
+struct parts {
+    pool_part part;
+    void *arg;
+    int64_t n, size;
+};
+
+static void run_part(void *arg, int64_t task, int worker)
+{
+    const struct parts *p = arg;
+    const int64_t first = task * p->size, end = first + p->size;
+    (void)worker;
+    p->part(p->arg, first, end < p->n ? end : p->n);
+}
+
+void pool_share(struct pool *pool, int64_t n, int64_t least, pool_part part, void *arg)
+{
+    const int64_t threads = pool ? pool->threads : 1, even = (n + threads - 1) / threads;
+    struct parts parts = { part, arg, n, even > least ? even : least };
+    if (parts.size >= n)
+        part(arg, 0, n);
+    else
+        pool_run(pool, (n + parts.size - 1) / parts.size, run_part, &parts);
+}
+
 glow_status pool_new(struct pool **out, int threads)
 {
     size_t bytes = sizeof(struct pool) + (size_t)threads * sizeof(struct worker);

@@ -23,5 +23,11 @@ int pool_threads(const struct pool *);
  * calling thread. */
 void pool_run(struct pool *, int64_t n, pool_task, void *arg);
 
+/* Items first .. end-1 of some work. */
+typedef void (*pool_part)(void *arg, int64_t first, int64_t end);
+/* Cuts items 0..n-1 into a part for each thread, none with less than `least` items but the last.
+ * Only for work whose result is the same however it is cut. Pool NULL: the caller does it all. */
+void pool_share(struct pool *, int64_t n, int64_t least, pool_part, void *arg);
+
 struct pool *engine_pool(struct engine *); /* of run->engine, for kernels */
 #endif

@@ -4,7 +4,7 @@ set -u
 build=${builddir:?}
 here=$build/tests/cuda/.libs
 if [ "${GLOW_TEST_GPU:-0}" = 1 ]; then
-    export GLOW_BACKEND_PATH=$build/core/cuda/.libs
+    export GLOW_BACKEND_PATH=${GLOW_BACKEND_PATH:-$build/core/cuda/.libs}
 else
     [ -f "$here/glow-cuda.so" ] || { echo "no C++ compiler, so no stand-in for CUDA"; exit 77; }
     export GLOW_BACKEND_PATH=$here

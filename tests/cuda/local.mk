@@ -59,11 +59,11 @@ check_DATA += %D%/test_cuda$(EXEEXT)
 CLEANFILES += %D%/test_cuda$(EXEEXT)
 %C%_test_cuda_LDADD = $(engine_LIBS)
 endif
-cuda_tests = %D%/engine.sh %D%/images.sh %D%/kernels.sh %D%/missing.sh %D%/nvrtc.sh \
+cuda_tests = %D%/engine.sh %D%/gpu_run.sh %D%/images.sh %D%/kernels.sh %D%/missing.sh %D%/nvrtc.sh \
 	%D%/plugins.sh %D%/products.sh
 TESTS += $(cuda_tests)
 dist_check_SCRIPTS += $(cuda_tests)
-EXTRA_DIST += %D%/common.sh %D%/moment.cu
+EXTRA_DIST += %D%/common.sh %D%/gpu_compare.py %D%/moment.cu
 # For a machine with a GPU; see its first lines.
 dist_check_SCRIPTS += tests/gpu-run.sh
 EXTRA_DIST += %D%/compare.cfg

@@ -14,7 +14,7 @@ static __device__ void moment(const real *x, const real *w, real *m, real *s, do
     unsigned thread = threadIdx.x, threads = blockDim.x;
     double first = 0, second = 0;
     x += blockIdx.x * length;
-    scratch += 2 * blockIdx.x;
+    scratch += 2 * (gridDim.x - 1 - blockIdx.x); /* backwards: it is no output's memory by chance */
     for (int64_t i = thread; i < length; i += threads) {
         double v = x[i], weighted = w ? w[i] * v : v;
         first += weighted;

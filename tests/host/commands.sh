@@ -96,6 +96,7 @@ check "lists all kinds" test "$(awk 'NR > 1 { print $1 }' out | sort -u | tr '\n
 for mode in train sample encode; do
     check "bench $mode" "$glow" bench small.cfg --mode $mode --steps 3 --profile
     check "bench $mode: speed" grep -Eq '"rows_per_second": [0-9.]+' out
+    check "bench $mode: when" grep -Eq '"measured_between": \[' out
     check "bench $mode: operations" grep -Eq '"conv_chain": [0-9.]+' out
 done
 check "bench on the data" "$glow" bench small.cfg --data --steps 3

@@ -1,9 +1,8 @@
-/* chain_border.c - the edge channel of a gathering stage without multiplying it. That channel is 1
- * outside the image, so what it adds to a pixel depends only on which taps look outside: on the
- * border that the pixel lies at. Vectors of pixels that lie at the same borders get the same vector
- * added for each output, made once from the weights; and where the gradient of the result is summed
- * up for each such kind of vector, the sums hold the gradients of the edge channel's weights, too.
- */
+/* chain_border.c - the edge channel without multiplying it. That channel is 1 outside the image, so
+ * what it adds to a pixel depends only on which taps look outside: on the border that the pixel
+ * lies at. Vectors of pixels that lie at the same borders get the same vector added for each
+ * output, made once from the weights; and where the gradient of the result is summed up for each
+ * such kind of vector, the sums hold the gradients of the edge channel's weights, too. */
 #include <string.h>
 #include "chain.h"
 
@@ -50,8 +49,10 @@ void NAME(chain_find_borders)(struct chain *c)
 int NAME(chain_has_borders)(const struct chain *c, int stage)
 {
     const struct chain_stage *s = &c->stage[stage];
-    return c->borders.n > 0 && s->kind == STAGE_GATHER && s->edge && s->kh <= 3 && s->kw <= 3 &&
-           s->act <= GLOW_ACT_RELU && !chain_is_planar(c, stage);
+    const int inside =
+        s->kind == STAGE_GATHER && s->act <= GLOW_ACT_RELU && !chain_is_planar(c, stage);
+    return c->borders.n > 0 && s->edge && s->kh <= 3 && s->kw <= 3 &&
+           (inside || s->kind == STAGE_SCATTER);
 }
 
 void NAME(chain_set_borders)(const struct chain *c, struct tile *t)
@@ -71,25 +72,39 @@ ALWAYS_INLINE vec_int mask_of(const struct chain *c, const struct chain_stage *s
 /* The edge channel's weight of output o and tap 0, and how far the taps lie apart. */
 static int64_t edge_position(const struct chain_stage *s, int64_t o, int64_t tap)
 {
+    if (s->kind == STAGE_SCATTER) return s->packing.edge_offset + o * s->taps + tap;
     const int64_t column = s->in * s->taps + tap;
     const int64_t r = s->packing.turned ? column : o, c = s->packing.turned ? o : column;
     return c / PANEL * s->packing.panel_stride + r * PANEL + c % PANEL;
 }
 
-void NAME(chain_make_borders)(const struct chain *c, const struct chain_stage *s)
+void NAME(chain_make_borders)(const struct chain *c, const struct chain_stage *s, int64_t first,
+                              int64_t end)
 {
-    for (int kind = 1; kind < c->borders.n; kind++) {
-        real *to = s->border + kind * s->out * LANES;
-        vec_int mask[9];
-        for (int64_t tap = 0; tap < s->taps; tap++) mask[tap] = mask_of(c, s, kind, tap);
-        for (int64_t o = 0; o < s->out; o++, to += LANES) {
+    vec_int mask[BORDER_KINDS][9];
+    for (int kind = 1; kind < c->borders.n; kind++)
+        for (int64_t tap = 0; tap < s->taps; tap++) mask[kind][tap] = mask_of(c, s, kind, tap);
+    for (int64_t o = first; o < end; o++) {
+        vec_int weight[9];
+        for (int64_t tap = 0; tap < s->taps; tap++)
+            weight[tap] = (vec_int)word_rounded(vec_splat(s->weights[edge_position(s, o, tap)]));
+        for (int kind = 1; kind < c->borders.n; kind++) {
             vec sum = vec_splat(0);
-            for (int64_t tap = 0; tap < s->taps; tap++) {
-                const vec w = vec_splat(s->weights[edge_position(s, o, tap)]);
-                sum += vec_select(mask[tap], word_rounded(w), vec_splat(0));
-            }
-            vec_store(to, sum);
+            for (int64_t tap = 0; tap < s->taps; tap++) sum += (vec)(weight[tap] & mask[kind][tap]);
+            vec_store(s->border + (kind * s->out + o) * LANES, sum);
         }
+    }
+}
+
+void NAME(chain_add_borders)(const struct chain_stage *s, const struct tile *t, real *sums,
+                             int64_t pitch)
+{
+    for (int64_t at = 0; at < t->count; at += LANES) {
+        const int kind = t->border[at / LANES];
+        const real *border = s->border + kind * s->out * LANES;
+        real *to = sums + at;
+        for (int64_t o = 0; o < s->out && kind > 0; o++, to += pitch, border += LANES)
+            vec_store(to, vec_load(to) + vec_load(border));
     }
 }
 

@@ -84,7 +84,7 @@ void NAME(chain_end)(struct chain *c)
                                        .panel = PANEL };
         packing_complete(&s->packing);
         s->bordered = NAME(chain_has_borders)(c, i);
-        if (s->bordered) s->depth -= s->taps;
+        if (s->bordered && s->kind == STAGE_GATHER) s->depth -= s->taps;
     }
     c->tile = TILE_MAX;
     while (c->tile > PANEL && (c->tile / 2 >= c->pixels ||

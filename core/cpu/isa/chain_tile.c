@@ -130,7 +130,10 @@ void NAME(chain_run_last)(const struct chain_stage *s, const struct tile *t,
         into_sums(&p, sums, pitch);
     NAME(product)(&p);
     if (scatters) NAME(col2im)(t, &back, spare, sums, pitch);
-    if (scatters && s->edge) NAME(edge_add)(t, &edge, s->edge_weight, sums, pitch);
+    if (s->bordered)
+        NAME(chain_add_borders)(s, t, sums, pitch);
+    else if (scatters && s->edge)
+        NAME(edge_add)(t, &edge, s->edge_weight, sums, pitch);
 }
 
 /* A row of a plain panel in reals, in `room` unless it is there already. */
@@ -169,7 +172,7 @@ void NAME(chain_pull_back)(const struct chain_stage *s, const struct tile *t,
             NAME(chain_activate_vjp)(row, row_of(hidden, room), used(t, at), before->act);
             for (int64_t i = 0; i < PANEL && before->scale; i++) row[i] *= before->scale[r];
         }
-    if (db) NAME(chain_totals)(t, dx, s->in, 1, db, s->in);
+    if (db) NAME(chain_totals)(before, t, dx, s->in, 1, db, s->in);
     round_tile(t, to, dx, s->in);
 }
 
@@ -187,14 +190,14 @@ void NAME(chain_pull_first)(const struct chain_stage *s, const struct tile *t,
     if (scatters) NAME(col2im)(t, &look, spare, sums, pitch);
 }
 
-void NAME(chain_totals)(const struct tile *t, const real *panels, int64_t rows, int64_t step,
-                        real *totals, int64_t n)
+void NAME(chain_totals)(const struct chain_stage *s, const struct tile *t, const real *panels,
+                        int64_t rows, int64_t step, real *totals, int64_t n)
 {
-    for (int64_t r = 0; r < n; r++) {
-        vec total = vec_load(totals + r * LANES);
-        for (int64_t at = 0; at < t->count; at += LANES)
-            total += vec_load(panels + at / PANEL * rows * PANEL + r * step * PANEL + at % PANEL);
-        vec_store(totals + r * LANES, total);
+    for (int64_t at = 0; at < t->count; at += LANES) {
+        const real *in = panels + at / PANEL * rows * PANEL + at % PANEL;
+        real *total = totals + (s->bordered ? t->border[at / LANES] * n * LANES : 0);
+        for (int64_t r = 0; r < n; r++, total += LANES, in += step * PANEL)
+            vec_store(total, vec_load(total) + vec_load(in));
     }
 }
 
@@ -221,6 +224,6 @@ void NAME(chain_dw)(const struct chain *c, const struct chain_stage *s, const st
         .ahead = ahead,
         .pool = t->pool,
     };
-    NAME(transpose_panels)(turned, paired_panel(c->tile), right, columns, t->count);
+    NAME(transpose_panels)(t->pool, turned, paired_panel(c->tile), right, columns, t->count);
     NAME(product)(&p);
 }

@@ -137,7 +137,7 @@ static void add_result_totals(const struct chain_stage *s, const struct work *w,
     const struct window look = result_window(s, 1);
     const int64_t taps = window_taps(&look), middle = taps / 2;
     if (s->db)
-        NAME(chain_totals)(w->tile, d + middle * PANEL, s->rows, taps, s->db + totals, s->out);
+        NAME(chain_totals)(s, w->tile, d + middle * PANEL, s->rows, taps, s->db + totals, s->out);
     if (s->dedge) NAME(edge_totals)(w->tile, &look, d, s->dedge + totals);
 }
 

@@ -11,9 +11,10 @@
 #define ROWS_PER_TASK    64
 
 static int is_packed(const struct chain_stage *s) { return s->w->packing != NULL; }
+/* Whether the edge channel is added, and its gradient summed up, tap by tap. */
 static int has_edge_weight(const struct chain_stage *s)
 {
-    return s->kind == STAGE_SCATTER && s->edge;
+    return s->kind == STAGE_SCATTER && s->edge && !s->bordered;
 }
 
 /* Results are made of the weights as they are kept, gradients of their transpose; what a product
@@ -95,6 +96,14 @@ static void pack_task(void *arg, int64_t task, int worker)
                              o, 1);
 }
 
+static void border_task(void *arg, int64_t task, int worker)
+{
+    int64_t o, end;
+    const struct chain_stage *s = outputs_of_task(arg, task, &o, &end);
+    (void)worker;
+    if (s->border) NAME(chain_make_borders)(arg, s, o, end);
+}
+
 #ifdef BF16
 static int64_t panels_to_round(const struct chain_stage *s)
 {
@@ -121,17 +130,17 @@ static void round_task(void *arg, int64_t panel, int worker)
 
 void NAME(chain_pack)(struct chain *c, struct pool *pool)
 {
-    int packed = 1;
+    int packed = 1, bordered = 0;
     for (int i = 0; i < c->n_stages; i++) {
         const struct chain_stage *s = &c->stage[i];
         set_scale(s);
+        bordered |= s->border != NULL;
         if (!s->weights || is_packed(s)) continue;
         memset((real *)(uintptr_t)s->weights, 0, (size_t)s->packing.count * sizeof(real));
         packed = 0;
     }
     if (!packed) pool_run(pool, output_tasks(c), pack_task, c);
-    for (int i = 0; i < c->n_stages; i++)
-        if (c->stage[i].border) NAME(chain_make_borders)(c, &c->stage[i]);
+    if (bordered) pool_run(pool, output_tasks(c), border_task, c);
 #ifdef BF16
     int64_t panels = 0;
     for (int i = 0; i < c->n_stages; i++) panels += panels_to_round(&c->stage[i]);

@@ -86,7 +86,8 @@ UNARY(LOG1P, real_log1p(x))
 UNARY_FAR(SIN, real_sin(x), real_far_sin)
 UNARY_FAR(COS, real_cos(x), real_far_cos)
 UNARY(FLOOR, real_floor(x))
-UNARY(SIGN, x > 0 ? 1 : x < 0 ? -1 : x) /* of 0: 0, of NaN: NaN */
+#define SIGN_OF(x) ((x < 0) | (x > 0) ? real_copysign(1, x) : x) /* of 0: 0, of NaN: NaN */
+UNARY(SIGN, SIGN_OF(x))
 
 BINARY(ADD, x + y)
 BINARY(SUB, x - y)
@@ -103,6 +104,73 @@ BINARY(GE, x >= y ? 1 : 0)
 BINARY(EQ, x == y ? 1 : 0)
 
 TERNARY(WHERE, x != 0 ? y : z)
+
+/* ---------------------------------------------------------------- sums with products */
+
+/* Products stay in registers of their own, where the compiler cannot see that a sum follows: it
+ * would round but once. */
+#if defined(__AVX512F__)
+#define IN_REGISTER "+v"
+#elif defined(__x86_64__) || defined(__i386__)
+#define IN_REGISTER "+x"
+#elif defined(__aarch64__)
+#define IN_REGISTER "+w"
+#else
+#define IN_REGISTER "+m"
+#endif
+#define PRODUCT_KEEP(k)                                                                            \
+    vec p##k = product.part[k];                                                                    \
+    __asm__("" : IN_REGISTER(p##k));
+
+#define PRODUCT(name, x_from, f, y_from, result)                                                   \
+    static void name(TILE_ARGUMENTS)                                                               \
+    {                                                                                              \
+        const real *a = frame[at->a], *b = frame[at->b];                                           \
+        union tile product;                                                                        \
+        TILE_TAKE(void) a;                                                                         \
+        TILE_LOOP                                                                                  \
+        for (int i = 0; i < TILE; i++) {                                                           \
+            const real x = x_from;                                                                 \
+            product.element[i] = (f) * (y_from);                                                   \
+        }                                                                                          \
+        PRODUCT_KEEP(0)                                                                            \
+        PRODUCT_KEEP(1)                                                                            \
+        PRODUCT_KEEP(2)                                                                            \
+        PRODUCT_KEEP(3)                                                                            \
+        PRODUCT_KEEP(4)                                                                            \
+        PRODUCT_KEEP(5)                                                                            \
+        PRODUCT_KEEP(6)                                                                            \
+        PRODUCT_KEEP(7)                                                                            \
+        const union tile kept = { { p0, p1, p2, p3, p4, p5, p6, p7 } };                            \
+        TILE_LOOP                                                                                  \
+        for (int i = 0; i < TILE; i++) {                                                           \
+            const real x = TILE_ELEMENT, y = kept.element[i];                                      \
+            TILE_ELEMENT = (result);                                                               \
+        }                                                                                          \
+        TILE_PASS                                                                                  \
+    }
+#define PRODUCTS_OF(name, f, result)                                                               \
+    PRODUCT(name##_own, TILE_ELEMENT, f, b[i], result)                                             \
+    PRODUCT(name##_own_one, TILE_ELEMENT, f, b[0], result)                                         \
+    PRODUCT(name##_tile, a[i], f, b[i], result)                                                    \
+    PRODUCT(name##_tile_one, a[i], f, b[0], result)
+#define PRODUCTS(side, f)                                                                          \
+    PRODUCTS_OF(plus_##side, f, x + y)                                                             \
+    PRODUCTS_OF(minus_##side, f, x - y)
+PRODUCTS(PLAIN, x)
+PRODUCTS(ABS, real_abs(x))
+PRODUCTS(SIGN, SIGN_OF(x))
+
+#define PRODUCT_ROW(name)                                                                          \
+    {                                                                                              \
+        { name##_own, name##_own_one }, { name##_tile, name##_tile_one }                           \
+    }
+#define PRODUCT_ROWS(side) [SIDE_##side] = { PRODUCT_ROW(plus_##side), PRODUCT_ROW(minus_##side) },
+const struct tile_product NAME(tile_products)[N_SIDES][2] = {
+    /* clang-format off */
+    PRODUCT_ROWS(PLAIN) PRODUCT_ROWS(ABS) PRODUCT_ROWS(SIGN)
+    /* clang-format on */
+};
 
 /* ---------------------------------------------------------------- instructions of their own */
 
@@ -141,11 +209,35 @@ void NAME(tile_end)(TILE_ARGUMENTS)
     (void)t0, (void)t1, (void)t2, (void)t3, (void)t4, (void)t5, (void)t6, (void)t7;
 }
 
-void NAME(tile_sum)(TILE_ARGUMENTS)
+/* Of tiles that are not full, few enough to go by memory. */
+static __attribute__((noinline)) void sum_some(TILE_ARGUMENTS)
 {
     struct tile_sum *sum = (struct tile_sum *)(void *)frame[at->a];
     store(sum->element, t0, t1, t2, t3, t4, t5, t6, t7);
     NAME(reduce_row)(sum->lane, sum->element, sum->n);
+    pass(at, frame, t0, t1, t2, t3, t4, t5, t6, t7);
+}
+
+void NAME(tile_sum)(TILE_ARGUMENTS)
+{
+    struct tile_sum *sum = (struct tile_sum *)(void *)frame[at->a];
+    if (sum->n < TILE) {
+        sum_some(at, frame, t0, t1, t2, t3, t4, t5, t6, t7);
+        return;
+    }
+    TILE_TAKE
+    sum_vec *lane = (sum_vec *)sum->lane, s0 = lane[0], s1 = lane[1], s2 = lane[2], s3 = lane[3];
+    TILE_LOOP
+    for (int i = 0; i < TILE; i += ROW_LANES) {
+        s0 += load_sum(t.element + i);
+        s1 += load_sum(t.element + i + SUM_LANES);
+        s2 += load_sum(t.element + i + 2 * SUM_LANES);
+        s3 += load_sum(t.element + i + 3 * SUM_LANES);
+    }
+    lane[0] = s0;
+    lane[1] = s1;
+    lane[2] = s2;
+    lane[3] = s3;
     pass(at, frame, t0, t1, t2, t3, t4, t5, t6, t7);
 }
 

@@ -5,8 +5,10 @@
  * own first. A result may lie in the memory of an operand that no later operation reads: every tile
  * is read before it is written.
  *
- * Sums over samples are added up on the way, in the order of reduce.c and to the same bits: a
- * sample is cut into the same parts, and a tile begins where a part does. */
+ * Sums are added up on the way, in the order of reduce.c and to the same bits: the elements are cut
+ * into the same parts and rows, and a tile begins where a row does. Sums over different axes want
+ * different orders, so each kind has a pass of its own over all that the chain computes; the last
+ * one also writes the other outputs. */
 #include <string.h>
 #include "fused.h"
 
@@ -104,6 +106,8 @@ static const real *take(struct source *s, int64_t n, real *tile)
 
 struct task {
     const struct chain *chain;
+    const struct pass *pass;
+    int64_t at; /* the element that the sources are at, -1: none */
     real *frame[FRAME_TILES];
     struct source source[FUSED_INPUTS];
     struct tile_sum sum[FUSED_OUTPUTS];
@@ -117,12 +121,18 @@ static void run_tile(const struct task *t)
     code->run(code, t->frame, none, none, none, none, none, none, none, none);
 }
 
-/* Where output k is written from an element on. */
-static real *output(const struct task *t, int k, int64_t element)
+/* Where output k goes from an element on: to memory only if `direct`. Sums of other passes add
+ * nothing. */
+static void point_output(struct task *t, int k, int64_t element, int64_t n, int direct)
 {
     const struct chain *c = t->chain;
-    if (c->is_sum[k]) return (real *)(void *)&t->sum[k];
-    return c->step->out[k].data ? (real *)c->step->out[k].data + element : NULL;
+    real *to = t->tile[c->n_in + k];
+    t->sum[k].n = t->pass->adds[k] ? n : 0;
+    if (c->is_sum[k])
+        to = (real *)(void *)&t->sum[k];
+    else if (direct && t->pass->writes)
+        to = (real *)c->step->out[k].data + element;
+    t->frame[c->n_in + k] = to;
 }
 
 /* The n tiles from an element on, each operand of which is a number or lies in one piece. */
@@ -138,9 +148,9 @@ static void run_straight(struct task *t, int64_t element, int64_t n)
         skip(s, n * TILE);
     }
     for (int k = 0; k < c->n_kept - c->n_in; k++) {
-        t->frame[c->n_in + k] = output(t, k, element);
-        if (!c->is_sum[k] && t->frame[c->n_in + k]) moving[n_moving++] = c->n_in + k;
-        t->sum[k].n = TILE;
+        point_output(t, k, element, TILE, c->step->out[k].data != NULL);
+        if (!c->is_sum[k] && t->pass->writes && c->step->out[k].data)
+            moving[n_moving++] = c->n_in + k;
     }
     for (; n > 0; n--) {
         run_tile(t);
@@ -154,19 +164,19 @@ static void run_laid_out(struct task *t, int64_t element, int64_t n)
     const struct chain *c = t->chain;
     for (int k = 0; k < c->n_in; k++)
         t->frame[k] = (real *)(uintptr_t)take(&t->source[k], n, t->tile[k]);
-    for (int k = 0; k < c->n_kept - c->n_in; k++) {
-        t->frame[c->n_in + k] = c->is_sum[k] ? output(t, k, element) : t->tile[c->n_in + k];
-        t->sum[k].n = n;
-    }
+    for (int k = 0; k < c->n_kept - c->n_in; k++) point_output(t, k, element, n, 0);
     run_tile(t);
-    for (int k = 0; k < c->n_kept - c->n_in; k++)
+    for (int k = 0; k < c->n_kept - c->n_in && t->pass->writes; k++)
         if (!c->is_sum[k] && c->step->out[k].data)
-            memcpy(output(t, k, element), t->tile[c->n_in + k], (size_t)n * sizeof(real));
+            memcpy((real *)c->step->out[k].data + element, t->tile[c->n_in + k],
+                   (size_t)n * sizeof(real));
 }
 
 static void run_range(struct task *t, int64_t first, int64_t end)
 {
     const struct chain *c = t->chain;
+    for (int k = 0; k < c->n_in && t->at != first; k++) seek(&t->source[k], c, k, first);
+    t->at = end;
     while (first < end) {
         int64_t n = end - first;
         for (int k = 0; k < c->n_in; k++) {
@@ -184,47 +194,52 @@ static void run_range(struct task *t, int64_t first, int64_t end)
     }
 }
 
-/* The part'th part of a sample, and its sums. */
-static void run_part(struct task *t, int64_t sample, int64_t part)
+/* A part of the elements under a kept index, row by row, and their sums. */
+static void run_part(struct task *t, int64_t part, int64_t kept)
 {
-    const struct chain *c = t->chain;
-    int64_t first = c->unit * part / c->parts, end = c->unit * (part + 1) / c->parts;
-    for (int k = 0; k < c->step->n_out; k++) memset(t->sum[k].lane, 0, sizeof t->sum[k].lane);
-    run_range(t, sample * c->unit + first, sample * c->unit + end);
-    double *partial = c->step->scratch;
-    for (int k = 0, n = 0; k < c->step->n_out; k++) {
-        if (!c->is_sum[k]) continue;
+    const struct step *step = t->chain->step;
+    const struct pass *p = t->pass;
+    double *partial = step->scratch;
+    struct axes over;
+    int64_t row, first = NAME(reduce_part)(&p->cut, part, kept, &over, &row);
+    for (int k = 0; k < step->n_out; k++) memset(t->sum[k].lane, 0, sizeof t->sum[k].lane);
+    for (int64_t i = 0; i < over.count; i++) {
+        int64_t element = first + axes_offset(&over, i);
+        run_range(t, element, element + row);
+    }
+    for (int k = 0; k < step->n_out; k++) {
+        if (!p->adds[k]) continue;
         double sum = NAME(reduce_lanes)(t->sum[k].lane);
-        if (c->parts > 1)
-            partial[(part * c->n_sums + n) * c->samples + sample] = sum;
-        else if (c->step->out[k].data)
-            NAME(reduce_store)(&c->step->out[k], sample, sum);
-        n++;
+        if (p->cut.parts > 1)
+            partial[p->partial[k] + part * p->cut.kept.count + kept] = sum;
+        else if (step->out[k].data)
+            NAME(reduce_store)(&step->out[k], kept, sum);
     }
 }
 
-static void start(struct task *t, const struct chain *c, int64_t element)
-{
-    t->chain = c;
-    for (int k = 0; k < c->n_in; k++) seek(&t->source[k], c, k, element);
-    for (int k = c->n_kept; k < c->n_tiles; k++) t->frame[k] = t->tile[k];
-    t->frame[FRAME_WATCH] = (real *)(void *)c->watch;
-}
+struct job {
+    const struct chain *chain;
+    const struct pass *pass;
+};
 
 static void run_task(void *arg, int64_t number, int worker)
 {
-    const struct chain *c = arg;
+    const struct job *job = arg;
+    const struct chain *c = job->chain;
+    const struct pass *p = job->pass;
     struct task t;
-    int64_t first = number * c->per_task;
+    const int64_t first = number * p->per_task, end = min_int(first + p->per_task, p->units);
     (void)worker;
-    if (!c->n_sums) {
-        start(&t, c, first);
-        run_range(&t, first, min_int(first + c->per_task, c->elements));
-        return;
-    }
-    const int64_t end = min_int(first + c->per_task, c->samples * c->parts);
-    start(&t, c, first / c->parts * c->unit + c->unit * (first % c->parts) / c->parts);
-    for (; first < end; first++) run_part(&t, first / c->parts, first % c->parts);
+    t.chain = c;
+    t.pass = p;
+    t.at = -1;
+    for (int k = c->n_kept; k < c->n_tiles; k++) t.frame[k] = t.tile[k];
+    t.frame[FRAME_WATCH] = (real *)(void *)c->watch;
+    if (p->cut.parts == 0)
+        run_range(&t, first, end);
+    else
+        for (int64_t unit = first; unit < end; unit++)
+            run_part(&t, unit / p->cut.kept.count, unit % p->cut.kept.count);
 }
 
 /* ---------------------------------------------------------------- steps */
@@ -252,49 +267,102 @@ static void find_shape(struct chain *c)
         *shape = c->step->out[0];
     for (int i = shape->rank - 1; i >= 0; stride *= shape->dim[i], i--) shape->stride[i] = stride;
     c->elements = stride;
-    c->samples = shape->dim[0];
-    c->unit = c->elements / c->samples;
 }
 
-static void find_sums(struct chain *c)
+static int same_dims(const struct tensor *a, const struct tensor *b)
+{
+    return a->rank == b->rank && !memcmp(a->dim, b->dim, (size_t)a->rank * sizeof *a->dim);
+}
+
+/* The pass that adds up sums of that shape; a new one if there is none yet. */
+static struct pass *pass_of(struct chain *c, const struct tensor *out)
+{
+    for (int i = 0; i < c->n_passes; i++) {
+        int first = 0;
+        while (!c->pass[i].adds[first]) first++;
+        if (same_dims(out, &c->step->out[first])) return &c->pass[i];
+    }
+    struct pass *p = &c->pass[c->n_passes++];
+    memset(p->adds, 0, sizeof p->adds);
+    NAME(reduce_cut)(&p->cut, &c->shape, out);
+    return p;
+}
+
+/* Gives the sums of a pass that are cut their room in the scratch. */
+static void find_partials(struct chain *c, struct pass *p)
+{
+    for (int k = 0; k < c->step->n_out; k++) {
+        if (!p->adds[k] || p->cut.parts <= 1) continue;
+        p->partial[k] = c->n_partials;
+        c->n_partials += p->cut.parts * p->cut.kept.count;
+    }
+}
+
+/* One pass for each kind of sums, the one with the longest rows last; one without where there are
+ * none. */
+static void find_passes(struct chain *c)
 {
     const struct step *step = c->step;
-    c->n_sums = 0;
+    c->n_passes = 0;
     for (int k = 0; k < step->n_out; k++) {
-        c->is_sum[k] = 0;
-        if (step->op != OP_FUSED) continue;
-        int64_t maker = step->ai[1 + 4 * step->ai[0] + k];
-        c->n_sums += c->is_sum[k] = step->ai[1 + 4 * maker] == OP_SUM;
+        const int64_t *ai = step->ai;
+        c->is_sum[k] = step->op == OP_FUSED && ai[1 + 4 * ai[1 + 4 * ai[0] + k]] == OP_SUM;
+        if (c->is_sum[k]) pass_of(c, &step->out[k])->adds[k] = 1;
     }
-    c->parts = c->n_sums ? NAME(reduce_row_parts)(c->samples, c->unit) : 1;
+    if (c->n_passes == 0) {
+        memset(c->pass[0].adds, 0, sizeof c->pass[0].adds);
+        c->pass[0].cut.parts = 0;
+        c->n_passes = 1;
+    }
+    for (int i = 0; i + 1 < c->n_passes; i++) {
+        struct pass *p = &c->pass[i], swap = *p;
+        if (p[0].cut.row <= p[1].cut.row) continue;
+        p[0] = p[1];
+        p[1] = swap;
+    }
+    c->n_partials = 0;
+    for (int i = 0; i < c->n_passes; i++) {
+        c->pass[i].writes = i + 1 == c->n_passes;
+        find_partials(c, &c->pass[i]);
+    }
 }
 
+/* A tile that begins within a run of an input at a multiple of its size does not leave it. All do
+ * where runs are multiples of tiles: rows of sums and their parts begin at multiples too, unless
+ * they are shorter than a run, which they divide then. */
 static void find_walks(struct chain *c)
 {
     for (int k = 0; k < c->n_in; k++) {
         const struct tensor *t[2] = { &c->shape, &c->step->in[k] };
         struct walk *w = &c->walk[k];
         walk_make(w, t, 2);
-        const int64_t run = w->dim[w->rank - 1];
-        /* tiles begin at multiples of their size, but for those of parts of samples */
         c->uniform[k] =
-            w->stride[1][w->rank - 1] == 0 && (w->rows == 1 || (run % TILE == 0 && c->parts == 1));
+            w->stride[1][w->rank - 1] == 0 && (w->rows == 1 || w->dim[w->rank - 1] % TILE == 0);
+    }
+}
+
+static void find_tasks(struct chain *c)
+{
+    for (int i = 0; i < c->n_passes; i++) {
+        struct pass *p = &c->pass[i];
+        p->units = p->cut.parts ? p->cut.parts * p->cut.kept.count : c->elements;
+        p->per_task = p->cut.parts ? max_int(1, TASK / c->weight / divide_up(c->elements, p->units))
+                                   : divide_up(TASK / c->weight, TILE) * TILE;
     }
 }
 
 /* Adds the parts of the sums up, in order. */
-static void add_parts(const struct chain *c)
+static void add_parts(const struct chain *c, const struct pass *p)
 {
-    const double *partial = c->step->scratch;
-    for (int k = 0, n = 0; k < c->step->n_out && c->parts > 1; k++) {
-        if (!c->is_sum[k]) continue;
-        for (int64_t sample = 0; sample < c->samples && c->step->out[k].data; sample++) {
-            double sum = partial[n * c->samples + sample];
-            for (int64_t part = 1; part < c->parts; part++)
-                sum += partial[(part * c->n_sums + n) * c->samples + sample];
-            NAME(reduce_store)(&c->step->out[k], sample, sum);
+    const int64_t n = p->cut.kept.count;
+    for (int k = 0; k < c->step->n_out && p->cut.parts > 1; k++) {
+        if (!p->adds[k] || !c->step->out[k].data) continue;
+        const double *partial = (const double *)c->step->scratch + p->partial[k];
+        for (int64_t i = 0; i < n; i++) {
+            double sum = partial[i];
+            for (int64_t part = 1; part < p->cut.parts; part++) sum += partial[part * n + i];
+            NAME(reduce_store)(&c->step->out[k], i, sum);
         }
-        n++;
     }
 }
 
@@ -306,18 +374,16 @@ static void run_chain(const struct step *step, struct run *run)
     c.n_in = step->n_in;
     c.n_kept = step->n_in + step->n_out;
     find_shape(&c);
-    find_sums(&c);
+    find_passes(&c);
     find_walks(&c);
     NAME(fused_code)(&c);
-    int64_t n = c.elements, size = TILE;
-    if (c.n_sums) {
-        n = c.samples * c.parts;
-        size = divide_up(c.unit, c.parts);
+    find_tasks(&c);
+    for (int i = 0; i < c.n_passes; i++) {
+        struct pass *p = &c.pass[i];
+        struct job job = { &c, p };
+        pool_run(engine_pool(run->engine), divide_up(p->units, p->per_task), run_task, &job);
+        add_parts(&c, p);
     }
-    c.per_task =
-        c.n_sums ? max_int(1, TASK / c.weight / size) : divide_up(TASK / c.weight, TILE) * TILE;
-    pool_run(engine_pool(run->engine), divide_up(n, c.per_task), run_task, &c);
-    add_parts(&c);
 }
 
 void NAME(kernel_FUSED)(const struct step *step, struct run *run) { run_chain(step, run); }
@@ -328,8 +394,8 @@ size_t NAME(scratch_FUSED)(const struct step *step, int threads)
     (void)threads;
     c.step = step;
     find_shape(&c);
-    find_sums(&c);
-    return c.parts > 1 ? (size_t)(c.parts * c.n_sums * c.samples) * sizeof(double) : 0;
+    find_passes(&c);
+    return (size_t)c.n_partials * sizeof(double);
 }
 
 #define ALONE(op)                                                                                  \

@@ -15,11 +15,14 @@
  * unless there is no place for the sums so far. */
 #define DEPTH_BLOCK 1024
 
+/* Multiply-adds in words that are worth a thread's while. */
+#define SHARED_WORK (1 << 17)
+
 enum { A_PANELS, A_TURNED };
 
-/* One block of rows times one panel of columns. */
+/* One block of rows times one panel of columns. Pointers are those of row 0. */
 struct tile_product {
-    int64_t depth;
+    int64_t row, depth;
     const word *a, *b;
     int64_t a_panel, b_stride;
     real *c;
@@ -52,9 +55,10 @@ ALWAYS_INLINE void multiply_add(const int rows, const int vectors, vec sum[BLOCK
 ALWAYS_INLINE vec mask_load(const word *mask, int v) { return word_load_row(mask, v); }
 
 ALWAYS_INLINE void store_operands(const int rows, const int vectors, vec sum[BLOCK_ROWS][2],
-                                  const struct panels *to)
+                                  const struct panels *to, int64_t row)
 {
-    word *plain = to->plain, *paired = to->paired;
+    word *plain = to->plain ? to->plain + row * PANEL_WORDS : NULL;
+    word *paired = to->paired ? to->paired + row / 2 * PANEL : NULL;
     if (plain)
         UNROLL for (int r = 0; r < rows; r++)
             word_store_row(plain + r * PANEL_WORDS, sum[r], vectors);
@@ -76,11 +80,12 @@ ALWAYS_INLINE vec keep_if(vec_int mask, vec x) { return (vec)((vec_int)x & mask)
 ALWAYS_INLINE void transform(const int rows, const int vectors, vec sum[BLOCK_ROWS][2],
                              const struct tile_product *p)
 {
-    const real *scale = p->scale, *bias = p->bias;
-    const word *mask = p->mask;
+    const real *scale = p->scale ? p->scale + p->row : NULL;
+    const real *bias = p->bias ? p->bias + p->row : NULL;
+    const word *mask = p->mask ? p->mask + p->row * PANEL_WORDS : NULL;
     UNROLL for (int v = 0; v < vectors; v++)
     {
-        const real *border = p->border[v];
+        const real *border = p->border[v] ? p->border[v] + p->row * LANES : NULL;
         if (border) UNROLL for (int r = 0; r < rows; r++) sum[r][v] += vec_load(border + r * LANES);
     }
     if (scale) FOR_EACH_SUM sum[r][v] *= vec_splat(scale[r]);
@@ -96,30 +101,31 @@ ALWAYS_INLINE void transform(const int rows, const int vectors, vec sum[BLOCK_RO
 ALWAYS_INLINE void finish(const int rows, const int vectors, vec sum[BLOCK_ROWS][2],
                           const struct tile_product *p)
 {
-    real *sums = p->sums[0];
+    real *to = p->c + p->row * p->c_stride;
     if (p->add) {
-        const real *c = p->c;
+        const real *c = to;
         UNROLL for (int r = 0; r < rows; r++, c += p->c_stride)
             UNROLL for (int v = 0; v < vectors; v++) sum[r][v] += vec_load(c + v * LANES);
     }
     transform(rows, vectors, sum, p);
     if (PER_WORD == 1 || p->c) {
-        real *c = p->c;
+        real *c = to;
         UNROLL for (int r = 0; r < rows; r++, c += p->c_stride)
             UNROLL for (int v = 0; v < vectors; v++) vec_store(c + v * LANES, sum[r][v]);
     }
 #ifdef BF16
-    if (!p->c) store_operands(rows, vectors, sum, &p->to);
+    if (!p->c) store_operands(rows, vectors, sum, &p->to, p->row);
 #endif
-    if (!sums) return;
-    const int together = vectors == 2 && sums == p->sums[1];
+    if (!p->sums[0]) return;
+    const int together = vectors == 2 && p->sums[0] == p->sums[1];
+    real *sums = p->sums[0] + p->row * LANES;
     UNROLL for (int r = 0; r < rows; r++)
     {
         const vec total = together ? sum[r][0] + sum[r][1] : sum[r][0];
         vec_store(sums + r * LANES, vec_load(sums + r * LANES) + total);
     }
     if (vectors == 1 || together) return;
-    sums = p->sums[1];
+    sums = p->sums[1] + p->row * LANES;
     UNROLL for (int r = 0; r < rows; r++)
         vec_store(sums + r * LANES, vec_load(sums + r * LANES) + sum[r][1]);
 }
@@ -130,10 +136,11 @@ ALWAYS_INLINE void kernel(const int rows, const int vectors, const int form,
     vec sum[BLOCK_ROWS][2];
     const word *a = p->a, *b = p->b;
     const int64_t depth = p->depth, b_stride = p->b_stride;
+    a += form == A_TURNED ? p->row / PANEL * p->a_panel + p->row % PANEL : p->row * PANEL_WORDS;
     const char *ahead = p->ahead;
 
     if (p->add) {
-        const real *c = p->c;
+        const real *c = p->c + p->row * p->c_stride;
         for (int r = 0; r < rows; r++, c += p->c_stride) {
             __builtin_prefetch(c, 1);
             if (vectors == 2) __builtin_prefetch(c + LANES, 1);
@@ -199,19 +206,17 @@ static void (*const kernels[2][2][BLOCK_ROWS + 1])(const struct tile_product *) 
 };
 
 /* The last panel of a C that must not be written beyond its columns goes by a detour. */
-static void run_exact(int form, int vectors, int rows, int64_t columns, struct tile_product *p)
+static void run_exact(int form, int vectors, int rows, int64_t columns,
+                      const struct tile_product *p)
 {
-    real detour[BLOCK_ROWS * PANEL];
-    real *c = p->c;
-    const int64_t stride = p->c_stride;
+    real detour[BLOCK_ROWS * PANEL], *c = p->c + p->row * p->c_stride;
     const size_t bytes = (size_t)columns * sizeof(real);
-    if (p->add)
-        for (int r = 0; r < rows; r++) memcpy(detour + r * PANEL, c + r * stride, bytes);
-    p->c = detour;
-    p->c_stride = PANEL;
-    kernels[form][vectors - 1][rows](p);
-    p->c_stride = stride;
-    for (int r = 0; r < rows; r++) memcpy(c + r * stride, detour + r * PANEL, bytes);
+    struct tile_product there = *p;
+    there.c = detour - p->row * PANEL;
+    there.c_stride = PANEL;
+    for (int r = 0; r < rows && p->add; r++) memcpy(detour + r * PANEL, c + r * p->c_stride, bytes);
+    kernels[form][vectors - 1][rows](&there);
+    for (int r = 0; r < rows; r++) memcpy(c + r * p->c_stride, detour + r * PANEL, bytes);
 }
 
 /* Memory asked for in each piece of each block. */
@@ -242,38 +247,27 @@ ALWAYS_INLINE void move_ahead(struct ahead *a, struct tile_product *t)
     a->bytes -= bytes;
 }
 
-/* A block of rows times panel `panel`, at depth first .. first+t->depth-1. */
-ALWAYS_INLINE void run_block(const struct product *p, struct tile_product *t, int64_t row,
-                             int64_t rows, int64_t panel, int64_t first)
+/* Panel `panel` at depth first .. first+t->depth-1. */
+static void set_panel(const struct product *p, struct tile_product *t, int64_t panel, int64_t first,
+                      int vectors)
 {
-    const int64_t columns = min_int(PANEL, p->columns - panel * PANEL);
-    const int vectors = columns > LANES ? 2 : 1, form = p->a_turned ? A_TURNED : A_PANELS;
-    const int64_t c_at = row * p->c_stride + panel * p->c_panel;
-    const int64_t plain_at = row * PANEL_WORDS + panel * plain_panel(p->rows);
-    t->a = p->a_turned ? p->a + row / PANEL * p->a_panel + first * PANEL + row % PANEL
-                       : p->a + first / PANEL_WORDS * p->a_panel + row * PANEL_WORDS;
+    const int is_last = first + t->depth == p->depth;
+    const int64_t plain_at = panel * plain_panel(p->rows);
+    t->a = p->a + (p->a_turned ? first * PANEL : first / PANEL_WORDS * p->a_panel);
     t->b = p->b + panel * p->b_panel + first * p->b_stride;
-    t->c = p->c ? p->c + c_at : NULL;
+    t->c = p->c ? p->c + panel * p->c_panel : NULL;
     t->to.plain = p->to.plain ? p->to.plain + plain_at : NULL;
-    t->to.paired =
-        p->to.paired ? p->to.paired + row / PER_WORD * PANEL + panel * paired_panel(p->rows) : NULL;
-    if (first + t->depth == p->depth) {
-        t->scale = p->scale ? p->scale + row : NULL;
-        t->bias = p->bias ? p->bias + row : NULL;
-        t->relu = p->relu;
-        t->mask = p->mask ? p->mask + plain_at : NULL;
-        for (int v = 0; v < vectors; v++) {
-            const int64_t kind = p->kinds ? p->kinds[2 * panel + v] : 0;
-            const int64_t at = (kind * p->rows + row) * LANES;
-            t->border[v] = p->border && kind > 0 ? p->border + at : NULL;
-            t->sums[v] = p->sums ? p->sums + at : NULL;
-        }
+    t->to.paired = p->to.paired ? p->to.paired + panel * paired_panel(p->rows) : NULL;
+    if (!is_last) return;
+    t->scale = p->scale;
+    t->bias = p->bias;
+    t->relu = p->relu;
+    t->mask = p->mask ? p->mask + plain_at : NULL;
+    for (int v = 0; v < vectors; v++) {
+        const int64_t kind = p->kinds ? p->kinds[2 * panel + v] : 0, at = kind * p->rows * LANES;
+        t->border[v] = p->border && kind > 0 ? p->border + at : NULL;
+        t->sums[v] = p->sums ? p->sums + at : NULL;
     }
-    if (t->ahead_step > 0) move_ahead(p->ahead, t);
-    if (p->exact && columns < vectors * LANES)
-        run_exact(form, vectors, (int)rows, columns, t);
-    else
-        kernels[form][vectors - 1][rows](t);
 }
 
 /* Rows begin .. end-1 of C. */
@@ -281,20 +275,38 @@ struct rows {
     int64_t begin, end;
 };
 
-/* All blocks of rows times one panel. Rows go in blocks of at most BLOCK_ROWS, as equal as can be
- * where words stay whole; a turned A has all rows of a block in one panel. */
+/* Rows go in blocks of at most BLOCK_ROWS, as equal as can be where words stay whole. */
+struct blocks {
+    int64_t rows, n, words, longer; /* so many have one word more */
+};
+static struct blocks blocks_of(int64_t rows)
+{
+    const int64_t n = divide_up(rows, BLOCK_ROWS), words = divide_up(rows, PER_WORD);
+    return (struct blocks){ rows, n, words / n, words % n };
+}
+
+/* All blocks of rows times one panel, region by region: a turned A has all rows of a block in one
+ * panel. */
 static void run_panel(const struct product *p, struct tile_product *t, struct rows of,
                       int64_t panel, int64_t first)
 {
+    const int64_t columns = min_int(PANEL, p->columns - panel * PANEL);
+    const int vectors = columns > LANES ? 2 : 1, form = p->a_turned ? A_TURNED : A_PANELS;
+    const int is_exact = p->exact && columns < vectors * LANES;
     const int64_t region = p->a_turned ? PANEL : of.end - of.begin;
+    struct blocks blocks = blocks_of(min_int(region, of.end - of.begin));
+    set_panel(p, t, panel, first, vectors);
     for (int64_t start = of.begin; start < of.end; start += region) {
-        const int64_t n = min_int(region, of.end - start), blocks = divide_up(n, BLOCK_ROWS);
-        const int64_t words = divide_up(n, PER_WORD), size = words / blocks,
-                      longer = words % blocks;
-        int64_t row = start;
-        for (int64_t block = 0, rows; block < blocks; block++, row += rows) {
-            rows = min_int((size + (block < longer)) * PER_WORD, start + n - row);
-            run_block(p, t, row, rows, panel, first);
+        const int64_t end = min_int(of.end, start + region);
+        if (end - start != blocks.rows) blocks = blocks_of(end - start);
+        t->row = start;
+        for (int64_t block = 0, rows; block < blocks.n; block++, t->row += rows) {
+            rows = min_int((blocks.words + (block < blocks.longer)) * PER_WORD, end - t->row);
+            if (t->ahead_step > 0) move_ahead(p->ahead, t);
+            if (is_exact)
+                run_exact(form, vectors, (int)rows, columns, t);
+            else
+                kernels[form][vectors - 1][rows](t);
         }
     }
 }
@@ -315,30 +327,21 @@ static void run_rows(const struct product *p, struct rows of)
     }
 }
 
-/* A product whose rows are dealt out, whole panels of a turned A. Each number of C is computed as
- * it is by one thread: what a task has of the rows makes no difference to it. */
-struct shared_product {
-    const struct product *product;
-    int64_t rows; /* in a task */
-};
-static void shared_task(void *arg, int64_t task, int worker)
+/* Some panels of rows. Each number of C is computed as it is by one thread alone. */
+static void run_part(void *arg, int64_t first, int64_t end)
 {
-    const struct shared_product *s = arg;
-    const int64_t begin = task * s->rows;
-    (void)worker;
-    run_rows(s->product, (struct rows){ begin, min_int(s->product->rows, begin + s->rows) });
+    const struct product *p = arg;
+    const struct rows of = { first * PANEL, min_int(p->rows, end * PANEL) };
+    struct product part = *p;
+    if (of.end - of.begin < p->rows) part.ahead = NULL; /* what it counts belongs to one thread */
+    run_rows(&part, of);
 }
 
 void NAME(product)(const struct product *p)
 {
-    const int threads = p->pool ? pool_threads(p->pool) : 1;
-    const int64_t panels = divide_up(p->rows, PANEL), tasks = min_int(panels, threads);
-    if (tasks <= 1) {
+    const int64_t work = PANEL * p->columns * p->depth, least = divide_up(SHARED_WORK, work);
+    if (p->pool)
+        pool_share(p->pool, divide_up(p->rows, PANEL), least, run_part, (void *)(uintptr_t)p);
+    else
         run_rows(p, (struct rows){ 0, p->rows });
-        return;
-    }
-    struct product alone = *p; /* what is asked for on the way is counted by one thread */
-    struct shared_product s = { &alone, divide_up(panels, tasks) * PANEL };
-    alone.ahead = NULL;
-    pool_run(p->pool, divide_up(p->rows, s.rows), shared_task, &s);
 }

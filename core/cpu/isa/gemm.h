@@ -111,10 +111,10 @@ ALWAYS_INLINE struct matrix matrix_of(const real *data, int64_t rows, int64_t co
 void NAME(pack_panels)(real *panels, int64_t panel, const struct matrix *m, int64_t first,
                        int64_t n);
 /* The transpose of a plain panel matrix (rows, columns) as a paired one with `columns` rows,
- * rounded up to vectors, whose panels lie `to_panel` words apart. Columns behind the last are 0 up
- * to the next vector. */
-void NAME(transpose_panels)(word *to, int64_t to_panel, const word *from, int64_t rows,
-                            int64_t columns);
+ * rounded up to vectors, whose panels lie `to_panel` words apart, by the threads of a pool or NULL.
+ * Columns behind the last are 0 up to the next vector. */
+void NAME(transpose_panels)(struct pool *, word *to, int64_t to_panel, const word *from,
+                            int64_t rows, int64_t columns);
 #ifdef BF16
 /* n panels of reals with `rows` rows, in memory for `room` rows each, as operands. */
 void NAME(round_panels)(const struct panels *to, const real *from, int64_t rows, int64_t room,

@@ -1,44 +1,68 @@
 /* gemm_pack.c - matrices into the order in which the kernels of gemm.c read them. Tensors are read
  * in whole vectors, which may reach into the margin behind them. */
 #include "gemm.h"
+#include "../pool.h"
 
-/* The first and second half of a and b interleaved: a0 b0 a1 b1 ... */
-#define LANE_COUNT (VEC_BYTES * 8 / REAL_BITS) /* LANES, for the preprocessor */
+/* Words to transpose that are worth a thread's while. */
+#define SHARED_WORDS (1 << 14)
+
+/* Shuffles of two vectors a and b, as numbers of lanes: 0 .. LANES-1 are those of a. A quarter is
+ * 16 bytes, within which processors shuffle fastest.
+ * - LOW and HIGH interleave the first, or the second, half of each quarter: a0 b0 a1 b1 ...
+ * - EVEN and ODD take every other quarter of a, then of b. */
+#define LANE_COUNT      (VEC_BYTES * 8 / REAL_BITS) /* LANES, for the preprocessor */
+#define QUARTER         (128 / REAL_BITS)           /* lanes */
+#define LOW(i)          ((i) % 2 * LANE_COUNT + (i) / QUARTER * QUARTER + (i) % QUARTER / 2)
+#define HIGH(i)         (LOW(i) + QUARTER / 2)
+#define EVEN(i)         ((i) / QUARTER * 2 * QUARTER + (i) % QUARTER)
+#define ODD(i)          (EVEN(i) + QUARTER)
+#define TWO(index, i)   index(i), index(i + 1)
+#define FOUR(index, i)  TWO(index, i), TWO(index, i + 2)
+#define EIGHT(index, i) FOUR(index, i), FOUR(index, i + 4)
 #if LANE_COUNT == 16
-#define LOW_HALF  0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
-#define HIGH_HALF 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#define ALL(index) EIGHT(index, 0), EIGHT(index, 8)
 #elif LANE_COUNT == 8
-#define LOW_HALF  0, 8, 1, 9, 2, 10, 3, 11
-#define HIGH_HALF 4, 12, 5, 13, 6, 14, 7, 15
+#define ALL(index) EIGHT(index, 0)
 #elif LANE_COUNT == 4
-#define LOW_HALF  0, 4, 1, 5
-#define HIGH_HALF 2, 6, 3, 7
+#define ALL(index) FOUR(index, 0)
 #else
-#define LOW_HALF  0, 2
-#define HIGH_HALF 1, 3
+#define ALL(index) TWO(index, 0)
 #endif
 #if defined(__clang__)
-#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
-#define UNROLL             _Pragma("clang loop unroll(full)")
+#define SHUFFLE(a, b, index) __builtin_shufflevector(a, b, ALL(index))
+#define UNROLL               _Pragma("clang loop unroll(full)")
 #else
-#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (vec_int){ __VA_ARGS__ })
-#define UNROLL             _Pragma("GCC unroll 16")
+#define SHUFFLE(a, b, index) __builtin_shuffle(a, b, (vec_int){ ALL(index) })
+#define UNROLL               _Pragma("GCC unroll 16")
 #endif
 
-/* Transposes LANES x LANES numbers. The number of a row and the lane in it are one index;
- * interleaving row i with row i + LANES/2 turns that index by one bit, and after log2(LANES) turns
- * they have changed places. */
+/* Pairs of rows whose numbers differ in `bit` become two shuffles of the pair. */
+#define SHUFFLE_ROWS(x, bit, first, second)                                                        \
+    UNROLL for (int i = 0; i < LANES; i++)                                                         \
+    {                                                                                              \
+        const vec a = x[i & ~(bit)], b = x[i | (bit)];                                             \
+        if (i & (bit)) continue;                                                                   \
+        x[i] = SHUFFLE(a, b, first);                                                               \
+        x[i | (bit)] = SHUFFLE(a, b, second);                                                      \
+    }
+
+/* Transposes LANES x LANES numbers, whose places are a row, a quarter in it and a lane in that.
+ * LOW and HIGH of rows that differ in one bit of their number turn that bit and those of the lane
+ * by one place: when each bit of the lane has had its turn, rows and lanes have changed places
+ * within blocks of a quarter's size. EVEN and ODD do the same with the row's other bits and those
+ * of the quarter. */
 ALWAYS_INLINE void transpose(vec x[LANES])
 {
-    vec y[LANES];
-    for (int turn = 1; turn < LANES; turn *= 2) {
-        UNROLL for (int i = 0; i < LANES / 2; i++)
-        {
-            y[2 * i] = SHUFFLE(x[i], x[i + LANES / 2], LOW_HALF);
-            y[2 * i + 1] = SHUFFLE(x[i], x[i + LANES / 2], HIGH_HALF);
-        }
-        UNROLL for (int i = 0; i < LANES; i++) x[i] = y[i];
-    }
+#if QUARTER == 4
+    SHUFFLE_ROWS(x, 2, LOW, HIGH)
+#endif
+    SHUFFLE_ROWS(x, 1, LOW, HIGH)
+#if LANE_COUNT >= 2 * QUARTER
+    SHUFFLE_ROWS(x, QUARTER, EVEN, ODD)
+#endif
+#if LANE_COUNT >= 4 * QUARTER
+    SHUFFLE_ROWS(x, 2 * QUARTER, EVEN, ODD)
+#endif
 }
 
 /* LANES rows and words, of which n rows exist. */
@@ -55,16 +79,33 @@ ALWAYS_INLINE void transpose_block(word *to, const word *from, int64_t n)
     UNROLL for (int i = 0; i < LANES; i++) word_store(to + i * PANEL, (vec_word)x[i]);
 }
 
-/* Reads in the order of memory, which may have to come from afar. */
-void NAME(transpose_panels)(word *to, int64_t to_panel, const word *from, int64_t rows,
-                            int64_t columns)
+struct transposition {
+    word *to;
+    const word *from;
+    int64_t to_panel, rows, words;
+};
+
+/* Panels first .. end-1 of what is read, in the order of memory, which may have to come from afar.
+ */
+static void transpose_part(void *arg, int64_t first, int64_t end)
 {
-    const int64_t words = divide_up(columns, PER_WORD);
-    for (int64_t c = 0; c < words; c += PANEL_WORDS, from += plain_panel(rows))
-        for (int64_t r = 0; r < rows; r += LANES)
-            for (int64_t i = 0; i < PANEL_WORDS && c + i < words; i += LANES)
-                transpose_block(to + r / PANEL * to_panel + r % PANEL + (c + i) * PANEL,
-                                from + r * PANEL_WORDS + i, rows - r);
+    const struct transposition t = *(const struct transposition *)arg;
+    const word *from = t.from + first * plain_panel(t.rows);
+    for (int64_t c = first * PANEL_WORDS; c < end * PANEL_WORDS; c += PANEL_WORDS) {
+        for (int64_t r = 0; r < t.rows; r += LANES)
+            for (int64_t i = 0; i < PANEL_WORDS && c + i < t.words; i += LANES)
+                transpose_block(t.to + r / PANEL * t.to_panel + r % PANEL + (c + i) * PANEL,
+                                from + r * PANEL_WORDS + i, t.rows - r);
+        from += plain_panel(t.rows);
+    }
+}
+
+void NAME(transpose_panels)(struct pool *pool, word *to, int64_t to_panel, const word *from,
+                            int64_t rows, int64_t columns)
+{
+    struct transposition t = { to, from, to_panel, rows, divide_up(columns, PER_WORD) };
+    pool_share(pool, divide_up(t.words, PANEL_WORDS), divide_up(SHARED_WORDS, rows * PANEL_WORDS),
+               transpose_part, &t);
 }
 
 #ifdef BF16

@@ -5,6 +5,10 @@
  * A vector is loaded only if at least one of its lanes lies in the plane, so that less than a
  * vector is read before or behind it. */
 #include "im2col.h"
+#include "../pool.h"
+
+/* Vectors to copy that are worth a thread's while. */
+#define SHARED_VECTORS 1024
 
 void NAME(tile_set)(struct tile *t, int64_t first, int64_t count, int64_t height, int64_t width)
 {
@@ -101,21 +105,39 @@ static void put_image(const struct tile *t, const struct window *w, const struct
     }
 }
 
-void NAME(im2col)(const struct tile *t, const struct window *w, const struct planes *from,
-                  real *panels)
+struct gather {
+    const struct tile *tile;
+    const struct window *window;
+    const struct planes *from;
+    real *panels;
+};
+
+/* Vectors first .. end-1. */
+static void gather_vectors(void *arg, int64_t first, int64_t end)
 {
+    const struct gather g = *(const struct gather *)arg;
+    const struct tile *t = g.tile;
+    const struct window *w = g.window;
     const int64_t taps = window_taps(w), rows = window_rows(w);
-    for (int64_t at = 0; at < t->count; at += LANES) {
-        real *out = panels + at / PANEL * rows * PANEL + at % PANEL;
-        const int64_t first = t->first_image + t->image[at];
+    for (int64_t at = first * LANES; at < min_int(t->count, end * LANES); at += LANES) {
+        real *out = g.panels + at / PANEL * rows * PANEL + at % PANEL;
+        const int64_t from = t->first_image + t->image[at];
         const int64_t last = t->first_image + t->image[min_int(at + LANES, t->count) - 1];
-        for (int64_t image = first; image <= last; image++)
-            put_image(t, w, from, at, image, out, image > first);
+        for (int64_t image = from; image <= last; image++)
+            put_image(t, w, g.from, at, image, out, image > from);
         if (!w->edge) continue;
         FOR_EACH_TAP(tap, w)
         vec_store(out + (w->channels * taps + tap.number) * PANEL,
                   masked(~inside(t, at, &tap), vec_splat(1)));
     }
+}
+
+void NAME(im2col)(const struct tile *t, const struct window *w, const struct planes *from,
+                  real *panels)
+{
+    struct gather g = { t, w, from, panels };
+    pool_share(t->pool, divide_up(t->count, LANES), divide_up(SHARED_VECTORS, window_rows(w)),
+               gather_vectors, &g);
 }
 
 void NAME(planes_fetch)(const struct planes *from, int64_t channels, int64_t plane, int64_t first,
@@ -131,21 +153,40 @@ void NAME(planes_fetch)(const struct planes *from, int64_t channels, int64_t pla
     }
 }
 
-/* Taps go outermost: sums that overlap the ones just stored would wait for the store. */
-void NAME(col2im)(const struct tile *t, const struct window *w, const real *panels, real *sums,
-                  int64_t pitch)
+struct scatter {
+    const struct tile *tile;
+    const struct window *window;
+    const real *panels;
+    real *sums;
+    int64_t pitch;
+};
+
+/* Channels first .. end-1. Taps go outermost: sums that overlap the ones just stored would wait for
+ * the store. */
+static void scatter_channels(void *arg, int64_t first, int64_t end)
 {
-    const int64_t taps = window_taps(w), rows = w->channels * taps;
-    FOR_EACH_TAP(tap, w)
+    const struct scatter s = *(const struct scatter *)arg;
+    const struct tile *t = s.tile;
+    const int64_t taps = window_taps(s.window), rows = s.window->channels * taps;
+    FOR_EACH_TAP(tap, s.window)
     {
+        const int64_t row = first * taps + tap.number, shift = tap.dy * t->width + tap.dx;
         for (int64_t at = 0; at < t->count; at += LANES) {
             const vec_int seen = inside(t, at, &tap);
-            const real *in = panels + at / PANEL * rows * PANEL + tap.number * PANEL + at % PANEL;
-            real *out = sums + at + tap.dy * t->width + tap.dx;
-            for (int64_t c = 0; c < w->channels; c++, out += pitch, in += taps * PANEL)
+            const real *in = s.panels + at / PANEL * rows * PANEL + row * PANEL + at % PANEL;
+            real *out = s.sums + first * s.pitch + at + shift;
+            for (int64_t c = first; c < end; c++, out += s.pitch, in += taps * PANEL)
                 vec_store(out, vec_load(out) + masked(seen, vec_load(in)));
         }
     }
+}
+
+void NAME(col2im)(const struct tile *t, const struct window *w, const real *panels, real *sums,
+                  int64_t pitch)
+{
+    struct scatter s = { t, w, panels, sums, pitch };
+    const int64_t vectors = window_taps(w) * divide_up(t->count, LANES);
+    pool_share(t->pool, w->channels, divide_up(SHARED_VECTORS, vectors), scatter_channels, &s);
 }
 
 void NAME(edge_add)(const struct tile *t, const struct window *w, const real *weight, real *sums,

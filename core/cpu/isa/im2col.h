@@ -21,7 +21,7 @@ struct tile {
      * whole panel there are pixels that are nowhere, y = FAR_AWAY. */
     real_int x[TILE_MAX], y[TILE_MAX], image[TILE_MAX];
     int8_t border[TILE_MAX / LANES]; /* kinds of vectors, for those who want them */
-    struct pool *pool;               /* threads that share the products with this tile, or NULL */
+    struct pool *pool;               /* threads that share what is done with this tile, or NULL */
 };
 #define FAR_AWAY (-(1 << 30))
 

@@ -24,10 +24,40 @@ static void put(const struct tensor *t, int64_t i, double x)
         ((float *)t->data)[i] = (float)x;
 }
 
+/* n numbers from number `at` on */
+static void get_row(double *restrict to, const struct tensor *t, int64_t at, int64_t n)
+{
+    if (t->dtype == DT_F64)
+        memcpy(to, (const double *)t->data + at, (size_t)n * sizeof *to);
+    else
+        for (int64_t i = 0; i < n; i++) to[i] = (double)((const float *)t->data)[at + i];
+}
+
+static void put_row(const struct tensor *t, int64_t at, const double *restrict from, int64_t n)
+{
+    if (t->dtype == DT_F64) {
+        memcpy((double *)t->data + at, from, (size_t)n * sizeof *from);
+    } else {
+        float *restrict to = (float *)t->data + at;
+        for (int64_t i = 0; i < n; i++) to[i] = (float)from[i];
+    }
+}
+
 /* y += a x */
 static void add_scaled(double *restrict y, double a, const double *restrict x, int64_t n)
 {
     for (int64_t i = 0; i < n; i++) y[i] += a * x[i];
+}
+
+static double dot(const double *x, const double *y, int64_t n)
+{
+    double part[8] = { 0 }, sum = 0;
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        for (int k = 0; k < 8; k++) part[k] += x[i + k] * y[i + k];
+    for (; i < n; i++) sum += x[i] * y[i];
+    for (int k = 0; k < 8; k++) sum += part[k];
+    return sum;
 }
 
 static void set_identity(double *a, int64_t n)
@@ -65,7 +95,7 @@ static glow_status read_factors(const struct step *step, double *f, double *seen
 {
     const struct tensor *in = step->in;
     int64_t n = in[LU_LOG_S].dim[1];
-    for (int64_t i = 0; i < n * n; i++) f[i] = get(&in[LU_MATRIX], i);
+    get_row(f, &in[LU_MATRIX], 0, n * n);
     for (int64_t i = 0; i < n; i++) {
         f[i * n + i] = get(&in[LU_SIGN], i) * exp(get(&in[LU_LOG_S], i));
         seen[i] = 0;
@@ -103,8 +133,7 @@ void NAME(kernel_LU)(const struct step *step, struct run *run)
     if ((run->status = read_factors(step, f, m)) != GLOW_OK) return;
     if (w->data) {
         compose(f, m, n);
-        for (int64_t i = 0; i < n; i++)
-            for (int64_t j = 0; j < n; j++) put(w, perm_at(step, i) * n + j, m[i * n + j]);
+        for (int64_t i = 0; i < n; i++) put_row(w, perm_at(step, i) * n, m + i * n, n);
     }
     if (inverse->data) {
         set_identity(m, n);
@@ -127,9 +156,8 @@ static void gradient_of_product(const struct step *step, const double *f, double
     int64_t n = step->in[LU_LOG_S].dim[1];
     const struct tensor *dw = &step->in[LU_DW], *dinverse = &step->in[LU_DINVERSE];
     double *inverse = work, *given = work + n * n, *product = work + 2 * n * n;
-    for (int64_t i = 0; i < n; i++)
-        for (int64_t j = 0; j < n; j++)
-            dm[i * n + j] = dw->data ? get(dw, perm_at(step, i) * n + j) : 0;
+    memset(dm, 0, (size_t)(n * n) * sizeof *dm);
+    for (int64_t i = 0; i < n && dw->data; i++) get_row(dm + i * n, dw, perm_at(step, i) * n, n);
     if (!dinverse->data) return;
     set_identity(inverse, n);
     substitute(f, inverse, n);
@@ -139,11 +167,7 @@ static void gradient_of_product(const struct step *step, const double *f, double
     add_product_transposed(product, 1, inverse, given, n);
     /* (product M^-T)[i][j] is the product of row i and row j of M^-1 */
     for (int64_t i = 0; i < n; i++) {
-        for (int64_t j = 0; j < n; j++) {
-            double sum = 0;
-            for (int64_t k = 0; k < n; k++) sum += product[i * n + k] * inverse[j * n + k];
-            dm[i * n + j] -= sum;
-        }
+        for (int64_t j = 0; j < n; j++) dm[i * n + j] -= dot(product + i * n, inverse + j * n, n);
     }
 }
 
@@ -163,12 +187,10 @@ void NAME(kernel_LU_VJP)(const struct step *step, struct run *run)
         for (int64_t i = 0; i < n; i++) put(dlog_s, i, du[i * n + i] * f[i * n + i]);
     if (!dlu->data) return;
     for (int64_t i = 0; i < n; i++) {
-        for (int64_t j = 0; j < n; j++) {
-            double sum = j > i ? du[i * n + j] : 0;
-            if (j < i) /* (dM U^T)[i][j] */
-                for (int64_t k = j; k < n; k++) sum += dm[i * n + k] * f[j * n + k];
-            put(dlu, i * n + j, sum);
-        }
+        double *row = du + i * n; /* L^T dM above the diagonal, dM U^T below */
+        for (int64_t j = 0; j < i; j++) row[j] = dot(dm + i * n + j, f + j * n + j, n - j);
+        row[i] = 0;
+        put_row(dlu, i * n, row, n);
     }
 }
 
@@ -216,7 +238,7 @@ void NAME(kernel_SLOGDET)(const struct step *step, struct run *run)
     int64_t n = step->in[0].dim[1];
     double *a = step->scratch, sum = 0;
     (void)run;
-    for (int64_t i = 0; i < n * n; i++) a[i] = get(&step->in[0], i);
+    get_row(a, &step->in[0], 0, n * n);
     if (factor(a, NULL, n))
         for (int64_t i = 0; i < n; i++) sum += log(fabs(a[i * n + i]));
     else
@@ -234,7 +256,7 @@ void NAME(kernel_INVERSE)(const struct step *step, struct run *run)
 {
     int64_t n = step->in[0].dim[1];
     double *a = step->scratch, *x = a + n * n;
-    for (int64_t i = 0; i < n * n; i++) a[i] = get(&step->in[0], i);
+    get_row(a, &step->in[0], 0, n * n);
     set_identity(x, n);
     if (!factor(a, x, n)) {
         run->status = fail(GLOW_EINVAL, "%s: inverse: the %lld by %lld matrix is singular",
@@ -242,7 +264,7 @@ void NAME(kernel_INVERSE)(const struct step *step, struct run *run)
         return;
     }
     substitute(a, x, n);
-    for (int64_t i = 0; i < n * n; i++) put(&step->out[0], i, x[i]);
+    put_row(&step->out[0], 0, x, n * n);
 }
 
 size_t NAME(scratch_INVERSE)(const struct step *step, int threads)

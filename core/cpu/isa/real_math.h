@@ -47,16 +47,17 @@ ALWAYS_INLINE real log_edges(real x, real y)
 
 #if REAL_BITS == 64
 
-#define real_abs     fabs
-#define real_sqrt    sqrt
-#define real_floor   floor
-#define real_far_sin sin
-#define real_far_cos cos
-#define real_pow     pow
-#define real_expm1   expm1
-#define real_log1p   log1p
-#define real_tanh    tanh
-#define log1p_inside log1p
+#define real_abs      fabs
+#define real_sqrt     sqrt
+#define real_floor    floor
+#define real_far_sin  sin
+#define real_far_cos  cos
+#define real_copysign copysign
+#define real_pow      pow
+#define real_expm1    expm1
+#define real_log1p    log1p
+#define real_tanh     tanh
+#define log1p_inside  log1p
 
 /* x less n quarters, pi / 2 being in three parts, the first two of 33 bits: as if in f128. */
 ALWAYS_INLINE double turned(double x, uint64_t more_quarters)
@@ -92,11 +93,12 @@ ALWAYS_INLINE double real_log(double x)
 
 #else
 
-#define real_abs     fabsf
-#define real_sqrt    sqrtf
-#define real_floor   floorf
-#define real_far_sin sinf
-#define real_far_cos cosf
+#define real_abs      fabsf
+#define real_sqrt     sqrtf
+#define real_floor    floorf
+#define real_far_sin  sinf
+#define real_far_cos  cosf
+#define real_copysign copysignf
 
 /* In f64, with series as short as f32 allows (S. Nagy, ARM optimized routines, 2018). */
 ALWAYS_INLINE float turned(float x, uint64_t more_quarters)

@@ -18,16 +18,6 @@ enum {
 
 /* ---------------------------------------------------------------- folds of rows */
 
-#define SUM_LANES (VEC_BYTES / 8)
-typedef double sum_vec __attribute__((vector_size(VEC_BYTES), may_alias));
-typedef real sum_part
-    __attribute__((vector_size(SUM_LANES * sizeof(real)), aligned(sizeof(real)), may_alias));
-
-ALWAYS_INLINE sum_vec load_sum(const real *p)
-{
-    return __builtin_convertvector(*(const sum_part *)p, sum_vec);
-}
-
 /* Rows fold into this many accumulators side by side; which element goes where, its place in the
  * row decides. In the end halves are folded upon each other. */
 #define FOLD_LANES(name, choose)                                                                   \
@@ -113,21 +103,12 @@ static const struct fold fold_min = { INFINITY, smaller_row, smaller_columns, sm
 
 /* ---------------------------------------------------------------- how a reduction is cut */
 
-struct axes {
-    int rank;
-    int64_t dim[MAX_DIMS + 1], stride[MAX_DIMS + 1], count;
-};
-
 struct reduction {
+    struct cut cut;
     const struct fold *fold;
     const real *in;
     const struct tensor *out;
-    struct axes kept, reduced;   /* of the input; kept in the order of the output */
-    int64_t width, width_stride; /* the last axis, if it is kept, else 1: taken off `kept` */
-    int64_t row, row_stride;     /* the last axis, if it is reduced, else 1: taken off `reduced` */
-    int64_t blocks;              /* of the width */
-    int64_t parts;               /* of the reduced elements */
-    int split;                   /* axis of `reduced` that is cut into parts; -1: the row is */
+    int64_t blocks;                /* of the width */
     int64_t units, units_per_task; /* a unit is one block of one kept index of one part */
     double *partial;               /* [parts][outputs], with parts > 1 */
 };
@@ -139,72 +120,67 @@ static void axes_append(struct axes *a, int64_t dim, int64_t stride)
     a->count *= dim;
 }
 
-static int64_t axes_offset(const struct axes *a, int64_t index)
-{
-    int64_t offset = 0;
-    for (int i = a->rank - 1; i >= 0; i--) {
-        offset += index % a->dim[i] * a->stride[i];
-        index /= a->dim[i];
-    }
-    return offset;
-}
-
 /* Sorts the merged axes of the input into kept and reduced ones. */
-static void sort_axes(struct reduction *r, const struct step *step)
+static void sort_axes(struct cut *c, const struct tensor *in, const struct tensor *out)
 {
-    const struct tensor *t[2] = { &step->in[0], &step->out[0] };
+    const struct tensor *t[2] = { in, out };
     struct walk walk;
     walk_make(&walk, t, 2);
     int last = walk.rank - 1, all_one = walk.dim[last] == 1;
-    r->kept = r->reduced = (struct axes){ .count = 1 };
-    r->width = r->row = 1;
+    c->kept = c->reduced = (struct axes){ .count = 1 };
+    c->width = c->row = c->width_stride = c->row_stride = 1;
     for (int i = 0; i < last; i++) {
         if (walk.dim[i] == 1) continue;
-        axes_append(walk.stride[1][i] ? &r->kept : &r->reduced, walk.dim[i], walk.stride[0][i]);
+        axes_append(walk.stride[1][i] ? &c->kept : &c->reduced, walk.dim[i], walk.stride[0][i]);
     }
     if (walk.stride[1][last] && !all_one) {
-        r->width = walk.dim[last];
-        r->width_stride = walk.stride[0][last];
+        c->width = walk.dim[last];
+        c->width_stride = walk.stride[0][last];
     } else {
-        r->row = walk.dim[last];
-        r->row_stride = walk.stride[0][last];
+        c->row = walk.dim[last];
+        c->row_stride = walk.stride[0][last];
     }
 }
 
-int64_t NAME(reduce_parts)(int64_t outputs, int64_t reduced, int64_t longest)
+void NAME(reduce_cut)(struct cut *c, const struct tensor *in, const struct tensor *out)
 {
+    sort_axes(c, in, out);
+    int64_t outputs = c->kept.count * c->width, reduced = c->reduced.count * c->row, longest = 0;
+    c->split = -1;
+    for (int i = 0; i < c->reduced.rank; i++)
+        if (c->reduced.dim[i] > longest) longest = c->reduced.dim[c->split = i];
+    if (c->row / BLOCK > longest) {
+        c->split = -1;
+        longest = c->row / BLOCK;
+    }
     /* Enough parts for a task each, but fewer when the outputs make tasks by themselves. */
-    int64_t parts = min_int(outputs * reduced / TASK, MAX_PARTS / min_int(outputs, MAX_PARTS));
-    return max_int(1, min_int(parts, longest));
+    c->parts = min_int(outputs * reduced / TASK, MAX_PARTS / min_int(outputs, MAX_PARTS));
+    c->parts = max_int(1, min_int(c->parts, longest));
 }
 
-int64_t NAME(reduce_row_parts)(int64_t outputs, int64_t row)
+int64_t NAME(reduce_part)(const struct cut *c, int64_t part, int64_t kept, struct axes *over,
+                          int64_t *row)
 {
-    return NAME(reduce_parts)(outputs, row, row / BLOCK);
-}
-
-static void cut(struct reduction *r, const struct step *step)
-{
-    sort_axes(r, step);
-    int64_t outputs = r->kept.count * r->width, reduced = r->reduced.count * r->row, longest = 0;
-    r->split = -1;
-    for (int i = 0; i < r->reduced.rank; i++)
-        if (r->reduced.dim[i] > longest) longest = r->reduced.dim[r->split = i];
-    if (r->row / BLOCK > longest) {
-        r->split = -1;
-        longest = r->row / BLOCK;
+    *over = c->reduced;
+    *row = c->row;
+    int64_t *dim = c->split < 0 ? row : &over->dim[c->split];
+    int64_t stride = c->split < 0 ? c->row_stride : over->stride[c->split];
+    int64_t from = *dim * part / c->parts, to = *dim * (part + 1) / c->parts;
+    if (c->split < 0) { /* at whole blocks */
+        from -= from % BLOCK;
+        if (part < c->parts - 1) to -= to % BLOCK;
     }
-    r->parts = NAME(reduce_parts)(outputs, reduced, longest);
-    r->blocks = divide_up(r->width, BLOCK);
-    r->units = r->kept.count * r->blocks * r->parts;
-    r->units_per_task = max_int(1, TASK * r->units / max_int(1, outputs * reduced));
+    *dim = to - from;
+    over->count = 1;
+    for (int i = 0; i < over->rank; i++) over->count *= over->dim[i];
+    return axes_offset(&c->kept, kept) + from * stride;
 }
 
 static size_t scratch(const struct step *step)
 {
-    struct reduction r;
-    cut(&r, step);
-    return r.parts > 1 ? (size_t)(r.parts * r.kept.count * r.width) * sizeof(double) : 0;
+    struct cut c;
+    NAME(reduce_cut)(&c, &step->in[0], &step->out[0]);
+    return c.parts > 1 ? (size_t)(c.parts * c.kept.count * c.width) * sizeof(double) : 0;
 }
 
 /* ---------------------------------------------------------------- reductions */
@@ -232,10 +208,10 @@ static void fold_under(const struct reduction *r, struct axes over, const real *
     for (int64_t i = 0; i < over.count; i++) {
         const real *a = base + axes_offset(&over, i);
         for (int64_t j = 0; j < inner; j++, a += stride) {
-            if (r->width == 1)
-                r->fold->row(to, a, row, r->row_stride);
+            if (r->cut.width == 1)
+                r->fold->row(to, a, row, r->cut.row_stride);
             else
-                r->fold->columns(to, a, n, r->width_stride);
+                r->fold->columns(to, a, n, r->cut.width_stride);
         }
     }
 }
@@ -244,21 +220,17 @@ static void fold_under(const struct reduction *r, struct axes over, const real *
 static void reduce_unit(const struct reduction *r, int64_t part, int64_t kept, int64_t block)
 {
     _Alignas(64) double sum[BLOCK];
-    struct axes over = r->reduced;
-    int64_t first = block * BLOCK, n = min_int(BLOCK, r->width - first), row = r->row;
-    const real *base = r->in + axes_offset(&r->kept, kept) + first * r->width_stride;
-    int64_t *dim = r->split < 0 ? &row : &over.dim[r->split];
-    int64_t stride = r->split < 0 ? r->row_stride : over.stride[r->split];
-    int64_t from = *dim * part / r->parts, to = *dim * (part + 1) / r->parts;
-    base += from * stride;
-    *dim = to - from;
+    const struct cut *c = &r->cut;
+    struct axes over;
+    int64_t row, first = block * BLOCK, n = min_int(BLOCK, c->width - first);
+    const real *base = r->in + NAME(reduce_part)(c, part, kept, &over, &row);
     for (int64_t i = 0; i < max_int(n, ROW_LANES); i++) sum[i] = r->fold->start;
-    fold_under(r, over, base, row, sum, n);
-    if (r->width == 1) sum[0] = r->fold->lanes(sum);
+    fold_under(r, over, base + first * c->width_stride, row, sum, n);
+    if (c->width == 1) sum[0] = r->fold->lanes(sum);
 
-    int64_t at = kept * r->width + first;
-    if (r->parts > 1)
-        memcpy(r->partial + part * r->kept.count * r->width + at, sum, (size_t)n * sizeof *sum);
+    int64_t at = kept * c->width + first;
+    if (c->parts > 1)
+        memcpy(r->partial + part * c->kept.count * c->width + at, sum, (size_t)n * sizeof *sum);
     else
         for (int64_t i = 0; i < n; i++) NAME(reduce_store)(r->out, at + i, sum[i]);
 }
@@ -270,7 +242,7 @@ static void reduce_units(void *arg, int64_t task, int worker)
     (void)worker;
     for (; unit < end; unit++) {
         int64_t rest = unit / r->blocks;
-        reduce_unit(r, rest / r->kept.count, rest % r->kept.count, unit % r->blocks);
+        reduce_unit(r, rest / r->cut.kept.count, rest % r->cut.kept.count, unit % r->blocks);
     }
 }
 
@@ -278,13 +250,16 @@ static void reduce(const struct step *step, struct run *run, const struct fold *
 {
     struct reduction r = { .fold = fold, .out = &step->out[0], .partial = step->scratch };
     r.in = step->in[0].data;
-    cut(&r, step);
+    NAME(reduce_cut)(&r.cut, &step->in[0], &step->out[0]);
+    const int64_t outputs = r.cut.kept.count * r.cut.width, parts = r.cut.parts;
+    r.blocks = divide_up(r.cut.width, BLOCK);
+    r.units = r.cut.kept.count * r.blocks * parts;
+    r.units_per_task =
+        max_int(1, TASK * r.units / max_int(1, outputs * r.cut.reduced.count * r.cut.row));
     pool_run(engine_pool(run->engine), divide_up(r.units, r.units_per_task), reduce_units, &r);
-    if (r.parts == 1) return;
-    int64_t outputs = r.kept.count * r.width;
-    for (int64_t i = 0; i < outputs; i++) {
+    for (int64_t i = 0; i < outputs && parts > 1; i++) {
         double sum = r.partial[i];
-        for (int64_t k = 1; k < r.parts; k++) sum = fold->combine(sum, r.partial[k * outputs + i]);
+        for (int64_t k = 1; k < parts; k++) sum = fold->combine(sum, r.partial[k * outputs + i]);
         NAME(reduce_store)(r.out, i, sum);
     }
 }

@@ -37,6 +37,15 @@ struct tile_operation {
 };
 extern const struct tile_operation NAME(tile_operations)[OP_COUNT];
 
+/* t + f(w) v or t - f(w) v for the tile t in registers, rounded like the two or three operations
+ * that it stands for, none of whose results goes by memory. w is t or frame[a], v is frame[b] or
+ * the first number of it. */
+enum tile_side { SIDE_PLAIN, SIDE_ABS, SIDE_SIGN, N_SIDES };
+struct tile_product {
+    tile_fn with_own[2], with_tile[2]; /* w; [1]: v is one number */
+};
+extern const struct tile_product NAME(tile_products)[N_SIDES][2]; /* [1]: t - f(w) v */
+
 /* Where a tile's elements are added up: element i of a sum goes to lane i % ROW_LANES. */
 struct tile_sum {
     _Alignas(VEC_BYTES) double lane[ROW_LANES];
