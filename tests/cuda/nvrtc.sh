@@ -5,7 +5,7 @@
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cat > "$work/run.cfg" <<TEXT
-model: { input = [2]; flow = ( { layer = "actnorm"; }, { layer = "affine"; net = { type = "mlp"; width = 8; }; } ); };
+model: { input = [2]; flow = ( { layer = "actnorm"; }, { layer = "affine"; net = { type = "mlp"; widths = [8]; }; } ); };
 data: { dataset = "toy2d"; batch = 64; };
 train: { steps = 4; };
 TEXT
@@ -18,7 +18,7 @@ export LD_LIBRARY_PATH=$build/tests/cuda/nvrtc/.libs:$LD_LIBRARY_PATH CUDA_STAND
 train compiled
 same compiled
 grep -q '^chain ' "$work/launches" || { echo 'no compiled chain ran'; failed=1; }
-TMPDIR=$work PATH=/nowhere train broken
+CUDA_STANDIN_NO_COMPILER=1 train broken
 same broken
 [ "$(grep -c 'a fused chain is interpreted: NVRTC: the text does not compile' "$work/said")" = 1 ] ||
     { echo 'does not say once that nothing compiles:'; cat "$work/said"; failed=1; }
