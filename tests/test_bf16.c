@@ -1,11 +1,18 @@
-/* test_bf16.c - models on the CPU's backend for bf16: what is promised of any precision holds for
- * it too, and it is close to single precision, but not the same. */
+/* test_bf16.c - models in bf16: what is promised of any precision holds for it too, and it is close
+ * to single precision, but not the same. On the CPU, or on the backend that GLOW_BACKEND names. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include "rig.h"
 
 enum { BATCH = 6, SIZE = 8 * 8 * 3, LATENTS = 3 };
+
+static const struct backend *processor;
+
+static void find_backend(void)
+{
+    ck_assert_msg(backend_default(&processor) == GLOW_OK, "%s", fail_message());
+}
 
 /* Widths that are no multiple of a pair, a vector or a block. */
 static struct model *new_model(const struct backend *backend)
@@ -30,7 +37,7 @@ static void write_bytes(const struct program *p, double *x)
 START_TEST(encode_decode)
 {
     double x[BATCH * SIZE], z[BATCH * SIZE], back[BATCH * SIZE];
-    struct model *m = new_model(backend_cpu.bf16);
+    struct model *m = new_model(processor->bf16);
     struct program *encode = rig_program(m, PROGRAM_ENCODE, BATCH),
                    *decode = rig_program(m, PROGRAM_DECODE, BATCH);
     write_bytes(encode, x);
@@ -56,7 +63,7 @@ END_TEST
  * them, and do differ. */
 START_TEST(close_to_single)
 {
-    const struct backend *const backends[2] = { &backend_cpu, backend_cpu.bf16 };
+    const struct backend *const backends[2] = { processor, processor->bf16 };
     double x[BATCH * SIZE], loglik[2][BATCH], *gradients[2], dot[3] = { 0 };
     int64_t n = 0;
     for (int k = 0; k < 2; k++) {
@@ -114,7 +121,7 @@ START_TEST(loss_falls)
                  "\"%s\"; precision = \"bf16\"; seed = 5; optimizer: { lr = 2e-3; warmup = 10; }; "
                  "};",
                  ways[k].threads, ways[k].memory);
-        rig_train_on(backend_cpu.bf16, &t, rig_glow(8, 1, 2, 2, 19), sections);
+        rig_train_on(processor->bf16, &t, rig_glow(8, 1, 2, 2, 19), sections);
         ck_assert(t.settings.bf16);
         ck_assert_int_eq(t.settings.real, DT_F32);
         ck_assert_int_eq(trainer_initialise(&t.trainer, t.data), GLOW_OK);
@@ -136,6 +143,7 @@ END_TEST
 int main(void)
 {
     TCase *tests = rig_case("bf16");
+    tcase_add_checked_fixture(tests, find_backend, NULL);
     tcase_add_test(tests, encode_decode);
     tcase_add_test(tests, close_to_single);
     tcase_add_test(tests, loss_falls);

@@ -1,180 +1,27 @@
-/* chain.cu - what stands around the products of a chain: weights folded with their scale, windows
- * and their sums, biases and activations, and the gradients of all that. Sums run in f64, in an
- * order that the shapes alone decide. */
+/* chain.cu - what stands around the products of a chain: windows and sums of shifted columns,
+ * biases and activations that did not ride along, gradients of edges. Blocks take rows of images,
+ * so that no index is divided per element but once; sums of gradients run in f64, in an order that
+ * the shapes alone decide. */
 #include "chain.h"
+#include "bf16.h"
 #include "launch.h"
 
-#define BY_TYPE(dtype, launch)                                                                     \
-    do {                                                                                           \
-        if ((dtype) == DT_F64) {                                                                   \
-            typedef double T;                                                                      \
-            launch;                                                                                \
-        } else {                                                                                   \
-            typedef float T;                                                                       \
-            launch;                                                                                \
-        }                                                                                          \
-    } while (0)
-
-/* ---------------------------------------------------------------- weights */
-
-struct folding {
-    int64_t out, in, taps, edge, w_stride;
-    int64_t row; /* weights of an output, with those of an edge channel that is 0 everywhere */
-    double logscale;
-    int32_t scatter;
-};
-
-static struct folding folding_of(const struct chain_stage *s)
-{
-    struct folding f = { s->out,       s->in,
-                         s->look.taps, s->look.edge,
-                         s->w_stride,  s->w->dim[2] * s->look.taps,
-                         s->logscale,  s->kind == STAGE_SCATTER };
-    return f;
-}
-
-template <class T>
-__device__ static inline T scale_of(const T *logs, const struct folding &f, int64_t o)
-{
-    return logs ? (T)exp((T)f.logscale * logs[o]) : T(1);
-}
-
-template <class T>
-__global__ void fold(struct folding f, const T *w, const T *logs, const T *b, T *weights, T *bias,
-                     T *edge)
-{
-    int64_t taps = f.taps, size = (f.in + f.edge) * taps;
-    for (int64_t i = FIRST_ELEMENT; i < f.out * size; i += NEXT_ELEMENT) {
-        int64_t o = i / size, k = i % size;
-        T x = w[o * f.w_stride + k] * scale_of(logs, f, o);
-        if (k == 0 && b) bias[o] = b[o] * scale_of(logs, f, o);
-        if (!f.scatter)
-            weights[o * size + k] = x;
-        else if (k / taps < f.in)
-            weights[(o * taps + k % taps) * f.in + k / taps] = x;
-        else
-            edge[o * taps + k % taps] = x;
-    }
-}
-
-extern "C" void chain_fold(struct run *run, int32_t dtype, const struct chain_stage *s)
-{
-    struct folding f = folding_of(s);
-    if (s->weights == s->w->data) return; /* as they are, and the bias, too */
-    BY_TYPE(dtype, CU_LAUNCH(fold<T>, grid_for(s->rows * s->depth), block_for(s->rows * s->depth),
-                             0, run->engine->stream, f, (const T *)s->w->data,
-                             (const T *)(s->logs ? s->logs->data : NULL),
-                             (const T *)(s->logs && s->b ? s->b->data : NULL), (T *)s->weights,
-                             (T *)s->bias, (T *)s->edge));
-}
-
-/* One block for each output. */
-template <class T>
-__global__ void unfold(struct folding f, int64_t groups, const T *weights, const T *edge,
-                       const T *bias, const T *logs, const T *dweights, const T *dedge,
-                       const T *dbias, T *dw, T *db, T *dlogs)
-{
-    __shared__ double lane[BLOCK];
-    int64_t o = blockIdx.x, taps = f.taps, size = (f.in + f.edge) * taps;
-    T scale = scale_of(logs, f, o);
-    double sum = 0;
-    for (int64_t k = threadIdx.x; k < size; k += BLOCK) {
-        int64_t at = f.scatter ? (o * taps + k % taps) * f.in + k / taps : o * size + k;
-        T w, d;
-        if (f.scatter && k / taps == f.in) {
-            double total = 0;
-            for (int64_t g = 0; g < groups; g++)
-                total += (double)dedge[(g * f.out + o) * taps + k % taps];
-            w = edge[o * taps + k % taps];
-            d = (T)total;
-        } else {
-            w = weights[at];
-            d = dweights[at];
-        }
-        if (dw) dw[o * f.row + k] = d * scale;
-        sum += (double)w * (double)d;
-    }
-    for (int64_t k = size + threadIdx.x; k < f.row && dw; k += BLOCK) dw[o * f.row + k] = 0;
-    lane[threadIdx.x] = sum;
-    __syncthreads();
-    for (int half = BLOCK / 2; half > 0; half /= 2) {
-        if ((int)threadIdx.x < half) lane[threadIdx.x] += lane[threadIdx.x + half];
-        __syncthreads();
-    }
-    if (threadIdx.x != 0) return;
-    double total = 0;
-    for (int64_t g = 0; g < groups && dbias; g++) total += (double)dbias[g * f.out + o];
-    if (db) db[o] = (T)(total * (double)scale);
-    if (dlogs) dlogs[o] = (T)(f.logscale * (lane[0] + (bias ? (double)bias[o] * total : 0.0)));
-}
-
-extern "C" void chain_unfold(struct run *run, const struct chain *c, const struct chain_stage *s,
-                             void *dw, void *db, void *dlogs)
-{
-    struct folding f = folding_of(s);
-    if (!dw && !db && !dlogs) return;
-    if (!s->want_dw) f.in = f.edge = f.row = 0; /* only a bias: no products to read */
-    BY_TYPE(c->dtype,
-            CU_LAUNCH(unfold<T>, (unsigned)s->out, BLOCK, 0, run->engine->stream, f, c->groups,
-                      (const T *)s->weights, (const T *)s->edge, (const T *)s->bias,
-                      (const T *)(s->logs ? s->logs->data : NULL), (const T *)s->dweights,
-                      (const T *)s->dedge, (const T *)s->dbias, (T *)dw, (T *)db, (T *)dlogs));
-}
-
-/* ---------------------------------------------------------------- windows */
-
 struct image {
-    int64_t height, width;
+    int32_t height, width;
 };
-
-/* Where tap t of pixel p looks: *inside tells whether that is in the image. */
-__device__ static inline int64_t look_at(const struct image &m, const struct window &w, int64_t p,
-                                         int64_t t, int direction, bool *inside)
-{
-    int64_t y = p / m.width + direction * (t / w.kw - w.kh / 2);
-    int64_t x = p % m.width + direction * (t % w.kw - w.kw / 2);
-    *inside = y >= 0 && y < m.height && x >= 0 && x < m.width;
-    return y * m.width + x;
-}
-
-template <class T>
-__global__ void windows(struct image m, int64_t images, struct planes from, int64_t channels,
-                        struct window look, int direction, T *to)
-{
-    int64_t depth = (channels + look.edge) * look.taps, plane = m.height * m.width;
-    for (int64_t i = FIRST_ELEMENT; i < images * plane * depth; i += NEXT_ELEMENT) {
-        int64_t k = i % depth, p = i / depth % plane, n = i / depth / plane;
-        int64_t channel = k / look.taps;
-        bool inside;
-        int64_t at = look_at(m, look, p, k % look.taps, direction, &inside);
-        if (channel == channels)
-            to[i] = inside ? T(0) : T(1);
-        else
-            to[i] = inside
-                        ? ((const T *)
-                               from.data)[n * from.batch + channel * from.channel + at * from.pixel]
-                        : T(0);
-    }
-}
-
 static struct image image_of(const struct chain *c)
 {
-    struct image m = { c->height, c->width };
+    struct image m = { (int32_t)c->height, (int32_t)c->width };
     return m;
 }
 
-extern "C" void chain_windows(struct run *run, const struct chain *c, int64_t images,
-                              const struct planes *from, int64_t channels,
-                              const struct window *look, int direction, void *to)
-{
-    struct window w = *look;
-    if (direction < 0) w.edge = 0; /* gradients have no channel outside */
-    int64_t n = images * c->plane * (channels + w.edge) * w.taps;
-    BY_TYPE(c->dtype, CU_LAUNCH(windows<T>, grid_for(n), block_for(n), 0, run->engine->stream,
-                                image_of(c), images, *from, channels, w, direction, (T *)to));
-}
-
-/* ---------------------------------------------------------------- activations */
+/* What numbers are computed in. */
+template <class T> struct computed {
+    typedef T type;
+};
+template <> struct computed<bf16> {
+    typedef float type;
+};
 
 template <class T> __device__ static inline T activate(T x, int act)
 {
@@ -192,106 +39,226 @@ template <class T> __device__ static inline T slope(T y, int act)
     return T(1);
 }
 
-template <class T>
-__global__ void bias_act(T *x, int64_t n, int64_t channels, const T *bias, int act)
-{
-    for (int64_t i = FIRST_ELEMENT; i < n * channels; i += NEXT_ELEMENT)
-        x[i] = activate(bias ? x[i] + bias[i % channels] : x[i], act);
-}
+/* ---------------------------------------------------------------- windows */
 
-extern "C" void chain_bias_act(struct run *run, int32_t dtype, void *x, int64_t n, int64_t channels,
-                               const void *bias, int act)
+/* Threads (k, column of the image). */
+template <class F, class T>
+__global__ void windows(struct image m, int rows, struct planes from, int channels,
+                        struct window look, int direction, T *to, int pitch)
 {
-    if (!bias && act == GLOW_ACT_NONE) return;
-    BY_TYPE(dtype, CU_LAUNCH(bias_act<T>, grid_for(n * channels), block_for(n * channels), 0,
-                             run->engine->stream, (T *)x, n, channels, (const T *)bias, act));
-}
-
-/* Element i of (images, channels, plane), whichever of channel and pixel lies closer in memory
- * counting fastest. */
-struct place {
-    int64_t image, channel, pixel;
-};
-__device__ static inline struct place place_of(int64_t i, int64_t channels, int64_t plane,
-                                               bool by_pixel)
-{
-    struct place at;
-    at.image = i / (channels * plane);
-    int64_t rest = i % (channels * plane);
-    at.channel = by_pixel ? rest % channels : rest / plane;
-    at.pixel = by_pixel ? rest / channels : rest % plane;
-    return at;
-}
-__device__ static inline int64_t offset_in(const struct planes &p, const struct place &at)
-{
-    return at.image * p.batch + at.channel * p.channel + at.pixel * p.pixel;
-}
-
-template <class T>
-__global__ void act_vjp(int64_t images, int64_t channels, int64_t plane, struct planes d,
-                        struct planes h, int act, struct planes to)
-{
-    for (int64_t i = FIRST_ELEMENT; i < images * channels * plane; i += NEXT_ELEMENT) {
-        struct place at = place_of(i, channels, plane, to.channel == 1);
-        ((T *)to.data)[offset_in(to, at)] = ((const T *)d.data)[offset_in(d, at)] *
-                                            slope(((const T *)h.data)[offset_in(h, at)], act);
+    const int taps = look.taps, size = (channels + look.edge) * taps;
+    for (int row = (int)blockIdx.x; row < rows; row += (int)gridDim.x) {
+        int image = row / m.height, y = row % m.height;
+        for (int k = (int)threadIdx.x; k < pitch; k += (int)blockDim.x) {
+            int channel = k / taps, tap = k % taps;
+            int from_y = y + direction * (tap / look.kw - look.kh / 2);
+            int dx = direction * (tap % look.kw - look.kw / 2);
+            bool inside_y = from_y >= 0 && from_y < m.height;
+            const F *line = (const F *)from.data + image * from.batch +
+                            (channel < channels ? channel * from.channel : 0) +
+                            (int64_t)(inside_y ? from_y : 0) * m.width * from.pixel;
+            for (int x = (int)threadIdx.y; x < m.width; x += (int)blockDim.y) {
+                int from_x = x + dx;
+                bool inside = inside_y && from_x >= 0 && from_x < m.width;
+                T value = T(0);
+                if (channel < channels && inside)
+                    value = T(line[from_x * from.pixel]);
+                else if (channel == channels && k < size && !inside)
+                    value = T(1);
+                to[((int64_t)row * m.width + x) * pitch + k] = value;
+            }
+        }
     }
 }
 
-extern "C" void chain_act_vjp(struct run *run, const struct chain *c, int64_t images,
-                              int64_t channels, const struct planes *d, const struct planes *h,
-                              int act, const struct planes *to)
+template <class F, class T>
+static void launch_windows(struct run *run, const struct chain *c, int64_t images,
+                           const struct planes *from, int64_t channels, const struct window *look,
+                           int direction, void *to, int64_t pitch)
 {
-    if (act == GLOW_ACT_NONE && d->data == to->data) return;
-    BY_TYPE(c->dtype, CU_LAUNCH(act_vjp<T>, grid_for(images * channels * c->plane),
-                                block_for(images * channels * c->plane), 0, run->engine->stream,
-                                images, channels, c->plane, *d, *h, act, *to));
+    const int64_t rows = images * c->height;
+    const unsigned x = block_for(pitch);
+    CU_LAUNCH((windows<F, T>), (unsigned)min_int(rows, INT32_MAX), dim3(x, BLOCK / x), 0,
+              run->engine->stream, image_of(c), (int)rows, *from, (int)channels, *look, direction,
+              (T *)to, (int)pitch);
+}
+
+extern "C" void chain_windows(struct run *run, const struct chain *c, int64_t images,
+                              const struct planes *from, int64_t channels,
+                              const struct window *look, int direction, void *to, int64_t pitch)
+{
+    struct window w = *look;
+    if (direction < 0) w.edge = 0; /* gradients have no channel outside */
+    if (from->dtype == DT_BF16)
+        launch_windows<bf16, bf16>(run, c, images, from, channels, &w, direction, to, pitch);
+    else if (c->inner == DT_BF16)
+        launch_windows<float, bf16>(run, c, images, from, channels, &w, direction, to, pitch);
+    else if (c->inner == DT_F64)
+        launch_windows<double, double>(run, c, images, from, channels, &w, direction, to, pitch);
+    else
+        launch_windows<float, float>(run, c, images, from, channels, &w, direction, to, pitch);
 }
 
 /* ---------------------------------------------------------------- sums of shifted columns */
 
-template <class T> __global__ void shift_sums(struct image m, int64_t images, struct chain_sums s)
+/* Threads go along what lies closest in memory: channels of a matrix, columns of a plane. */
+template <class T, class U>
+__global__ void shift_sums(struct image m, int rows, struct chain_sums s, int channels, int matrix)
 {
-    int64_t plane = m.height * m.width, taps = s.look.taps;
     const T *from = (const T *)s.from, *bias = (const T *)s.bias, *edge = (const T *)s.edge;
-    for (int64_t i = FIRST_ELEMENT; i < images * s.channels * plane; i += NEXT_ELEMENT) {
-        struct place at = place_of(i, s.channels, plane, s.to.channel == 1);
-        T sum = bias ? bias[at.channel] : T(0);
-        for (int64_t t = 0; t < taps; t++) {
-            bool inside;
-            int64_t p = look_at(m, s.look, at.pixel, t, s.direction, &inside);
-            if (inside)
-                sum += from[(at.image * plane + p) * s.stride + at.channel * taps + t];
-            else if (edge)
-                sum += edge[at.channel * taps + t];
+    const int taps = s.look.taps, real = (int)s.channels;
+    for (int row = (int)blockIdx.x; row < rows; row += (int)gridDim.x) {
+        int image = row / m.height, y = row % m.height;
+        const T *rows_of_image = from + (int64_t)image * m.height * m.width * s.stride;
+        for (int i = (int)threadIdx.x; i < channels * m.width; i += (int)blockDim.x) {
+            int channel = matrix ? i % channels : i / m.width;
+            int x = matrix ? i / channels : i % m.width;
+            T sum = bias && channel < real ? bias[channel] : T(0);
+            for (int t = 0; t < taps && channel < real; t++) {
+                int from_y = y + s.direction * (t / s.look.kw - s.look.kh / 2);
+                int from_x = x + s.direction * (t % s.look.kw - s.look.kw / 2);
+                if (from_y >= 0 && from_y < m.height && from_x >= 0 && from_x < m.width)
+                    sum += rows_of_image[((int64_t)from_y * m.width + from_x) * s.stride +
+                                         channel * taps + t];
+                else if (edge)
+                    sum += edge[channel * taps + t];
+            }
+            int64_t at = image * s.to.batch + channel * s.to.channel +
+                         ((int64_t)y * m.width + x) * s.to.pixel;
+            ((U *)s.to.data)[at] = channel < real ? U(activate(sum, s.act)) : U(0);
         }
-        ((T *)s.to.data)[offset_in(s.to, at)] = activate(sum, s.act);
     }
 }
 
 extern "C" void chain_shift_sums(struct run *run, const struct chain *c, int64_t images,
                                  const struct chain_sums *s)
 {
-    BY_TYPE(c->dtype, CU_LAUNCH(shift_sums<T>, grid_for(images * s->channels * c->plane),
-                                block_for(images * s->channels * c->plane), 0, run->engine->stream,
-                                image_of(c), images, *s));
+    const int matrix = s->to.channel == 1 && s->to.pixel >= s->channels;
+    const int64_t rows = images * c->height, channels = matrix ? s->to.pixel : s->channels;
+    const unsigned grid = (unsigned)min_int(rows, INT32_MAX),
+                   block = block_for(channels * c->width);
+    cudaStream_t stream = run->engine->stream;
+    if (s->to.dtype == DT_BF16)
+        CU_LAUNCH((shift_sums<float, bf16>), grid, block, 0, stream, image_of(c), (int)rows, *s,
+                  (int)channels, matrix);
+    else if (c->dtype == DT_F64)
+        CU_LAUNCH((shift_sums<double, double>), grid, block, 0, stream, image_of(c), (int)rows, *s,
+                  (int)channels, matrix);
+    else
+        CU_LAUNCH((shift_sums<float, float>), grid, block, 0, stream, image_of(c), (int)rows, *s,
+                  (int)channels, matrix);
 }
 
-/* A block for each (channel, tap). */
+/* ---------------------------------------------------------------- activations */
+
+template <class T> __global__ void bias_act(T *x, int64_t n, int pitch, const T *bias, int act)
+{
+    typedef typename computed<T>::type C;
+    for (int64_t row = (int64_t)blockIdx.x * blockDim.y + threadIdx.y; row < n;
+         row += (int64_t)gridDim.x * blockDim.y)
+        for (int k = (int)threadIdx.x; k < pitch; k += (int)blockDim.x) {
+            T *at = x + row * pitch + k;
+            *at = T(activate((C)*at + (bias ? (C)bias[k] : C(0)), act));
+        }
+}
+
 template <class T>
+static void launch_bias_act(struct run *run, void *x, int64_t n, int64_t pitch, const void *bias,
+                            int act)
+{
+    const unsigned width = block_for(pitch), height = BLOCK / width;
+    CU_LAUNCH(bias_act<T>, (unsigned)min_int(divide_up(n, height), 65535), dim3(width, height), 0,
+              run->engine->stream, (T *)x, n, (int)pitch, (const T *)bias, act);
+}
+
+extern "C" void chain_bias_act(struct run *run, const struct chain *c, void *x, int64_t n,
+                               int64_t pitch, const void *inner_bias, int act)
+{
+    if (!inner_bias && act == GLOW_ACT_NONE) return;
+    if (c->inner == DT_BF16)
+        launch_bias_act<bf16>(run, x, n, pitch, inner_bias, act);
+    else if (c->inner == DT_F64)
+        launch_bias_act<double>(run, x, n, pitch, inner_bias, act);
+    else
+        launch_bias_act<float>(run, x, n, pitch, inner_bias, act);
+}
+
+template <class T> __global__ void act_vjp(int64_t n, T *d, const T *h, int act)
+{
+    typedef typename computed<T>::type C;
+    for (int64_t i = FIRST_ELEMENT; i < n; i += NEXT_ELEMENT)
+        d[i] = T((C)d[i] * slope((C)h[i], act));
+}
+
+extern "C" void chain_act_vjp(struct run *run, const struct chain *c, int64_t n, void *d,
+                              const void *h, int act)
+{
+    cudaStream_t stream = run->engine->stream;
+    if (act == GLOW_ACT_NONE) return;
+    if (c->inner == DT_BF16)
+        CU_LAUNCH(act_vjp<bf16>, grid_for(n), block_for(n), 0, stream, n, (bf16 *)d,
+                  (const bf16 *)h, act);
+    else if (c->inner == DT_F64)
+        CU_LAUNCH(act_vjp<double>, grid_for(n), block_for(n), 0, stream, n, (double *)d,
+                  (const double *)h, act);
+    else
+        CU_LAUNCH(act_vjp<float>, grid_for(n), block_for(n), 0, stream, n, (float *)d,
+                  (const float *)h, act);
+}
+
+template <class T>
+__global__ void last_vjp(int64_t images, int64_t channels, int64_t plane, struct planes d,
+                         struct planes h, int act, struct planes to)
+{
+    for (int64_t i = FIRST_ELEMENT; i < images * channels * plane; i += NEXT_ELEMENT) {
+        int64_t image = i / (channels * plane), channel = i / plane % channels, p = i % plane;
+        T y = ((const T *)h.data)[image * h.batch + channel * h.channel + p];
+        ((T *)to.data)[image * to.batch + channel * to.channel + p] =
+            ((const T *)d.data)[image * d.batch + channel * d.channel + p] * slope(y, act);
+    }
+}
+
+extern "C" void chain_last_vjp(struct run *run, const struct chain *c, int64_t images,
+                               int64_t channels, const struct planes *d, const struct planes *h,
+                               int act, const struct planes *to)
+{
+    const int64_t n = images * channels * c->plane;
+    if (c->dtype == DT_F64)
+        CU_LAUNCH(last_vjp<double>, grid_for(n), block_for(n), 0, run->engine->stream, images,
+                  channels, c->plane, *d, *h, act, *to);
+    else
+        CU_LAUNCH(last_vjp<float>, grid_for(n), block_for(n), 0, run->engine->stream, images,
+                  channels, c->plane, *d, *h, act, *to);
+}
+
+/* ---------------------------------------------------------------- gradients of edges */
+
+/* A block for each (channel, tap), over the pixels whose tap lies outside: whole rows at the top or
+ * the bottom, and ends of the other rows. */
+template <class T, class U>
 __global__ void edge_sums(struct image m, int64_t images, struct planes d, struct window look,
-                          T *dedge)
+                          U *dedge)
 {
     __shared__ double lane[BLOCK];
-    int64_t channel = blockIdx.x / look.taps, tap = blockIdx.x % look.taps;
-    int64_t plane = m.height * m.width;
+    const int channel = (int)blockIdx.x / look.taps, tap = (int)blockIdx.x % look.taps;
+    const int dy = tap / look.kw - look.kh / 2, dx = tap % look.kw - look.kw / 2;
+    const int lines = abs(dy) < m.height ? abs(dy) : m.height;
+    const int ends = abs(dx) < m.width ? abs(dx) : m.width;
+    const int above = dy < 0 ? lines : 0, whole = lines * m.width;
+    const int each = whole + (m.height - lines) * ends;
     double sum = 0;
-    for (int64_t i = threadIdx.x; i < images * plane; i += BLOCK) {
-        bool inside;
-        look_at(m, look, i % plane, tap, 1, &inside);
-        if (!inside)
-            sum += (double)((const T *)d.data)[i / plane * d.batch + channel * d.channel +
-                                               i % plane * d.pixel];
+    for (int64_t i = threadIdx.x; i < images * each; i += BLOCK) {
+        int64_t image = i / each;
+        int j = (int)(i - image * each), y, x;
+        if (j < whole) {
+            y = j / m.width + (dy < 0 ? 0 : m.height - lines);
+            x = j % m.width;
+        } else {
+            y = (j - whole) / ends + above;
+            x = (j - whole) % ends + (dx < 0 ? 0 : m.width - ends);
+        }
+        sum += (double)((const T *)d.data)[image * d.batch + channel * d.channel +
+                                           ((int64_t)y * m.width + x) * d.pixel];
     }
     lane[threadIdx.x] = sum;
     __syncthreads();
@@ -299,13 +266,22 @@ __global__ void edge_sums(struct image m, int64_t images, struct planes d, struc
         if ((int)threadIdx.x < half) lane[threadIdx.x] += lane[threadIdx.x + half];
         __syncthreads();
     }
-    if (threadIdx.x == 0) dedge[blockIdx.x] = (T)lane[0];
+    if (threadIdx.x == 0) dedge[blockIdx.x] = (U)lane[0];
 }
 
 extern "C" void chain_edge_sums(struct run *run, const struct chain *c, int64_t images,
                                 const struct planes *d, int64_t channels, const struct window *look,
                                 void *dedge)
 {
-    BY_TYPE(c->dtype, CU_LAUNCH(edge_sums<T>, (unsigned)(channels * look->taps), BLOCK, 0,
-                                run->engine->stream, image_of(c), images, *d, *look, (T *)dedge));
+    const unsigned grid = (unsigned)(channels * look->taps);
+    cudaStream_t stream = run->engine->stream;
+    if (d->dtype == DT_BF16)
+        CU_LAUNCH((edge_sums<bf16, float>), grid, BLOCK, 0, stream, image_of(c), images, *d, *look,
+                  (float *)dedge);
+    else if (d->dtype == DT_F64)
+        CU_LAUNCH((edge_sums<double, double>), grid, BLOCK, 0, stream, image_of(c), images, *d,
+                  *look, (double *)dedge);
+    else
+        CU_LAUNCH((edge_sums<float, float>), grid, BLOCK, 0, stream, image_of(c), images, *d, *look,
+                  (float *)dedge);
 }

@@ -1,6 +1,6 @@
-/* conv.c - a single convolution: through cuDNN, or, with the channel that is 1 outside the image,
- * which cuDNN does not know, as a chain of one stage. The algorithms are fixed ones that add in a
- * fixed order. */
+/* conv.c - a single convolution: through cuDNN, or, in bf16 and with the channel that is 1 outside
+ * the image, which cuDNN does not know, as a chain of one stage. The algorithms are fixed ones that
+ * add in a fixed order. */
 #include "chain.h"
 
 /* ---------------------------------------------------------------- cuDNN */
@@ -71,12 +71,12 @@ static int has_edge(const struct step *s) { return s->ai[0] != 0; }
 /* cuDNN wants its weights without gaps. */
 static int is_dense(const struct tensor *t) { return tensor_is_dense(t); }
 
-static int is_chain(const struct step *s)
+static int is_chain(const struct engine *e, const struct step *s)
 {
     const struct tensor *x, *y, *w;
     operands(s, &x, &y, &w);
-    return has_edge(s) || !is_dense(w) || !x->stride[0] || !x->stride[1] || !y->stride[0] ||
-           !y->stride[1];
+    return e->bf16 || has_edge(s) || !is_dense(w) || !x->stride[0] || !x->stride[1] ||
+           !y->stride[0] || !y->stride[1];
 }
 
 static size_t dnn_scratch(const struct engine *e, const struct step *s)
@@ -135,12 +135,13 @@ static void run_dnn(const struct step *s, struct run *run)
 /* ---------------------------------------------------------------- chains of one stage */
 
 /* With run NULL only carves. */
-static void run_chain(const struct step *s, struct carve *room, struct run *run)
+static void run_chain(const struct engine *e, const struct step *s, struct carve *room,
+                      struct run *run)
 {
     const struct tensor *x, *y, *w;
     struct chain c;
     operands(s, &x, &y, &w);
-    chain_begin(&c, x);
+    chain_begin(&c, e, x);
     chain_add(&c, w, w->dim[1], w->dim[3], w->dim[4], has_edge(s));
     chain_end(&c);
     if (s->op == OP_CONV) {
@@ -163,16 +164,16 @@ static void run_chain(const struct step *s, struct carve *room, struct run *run)
 static size_t scratch(const struct engine *e, const struct step *s)
 {
     struct carve room = { NULL, 0 };
-    if (!is_chain(s)) return dnn_scratch(e, s);
-    run_chain(s, &room, NULL);
+    if (!is_chain(e, s)) return dnn_scratch(e, s);
+    run_chain(e, s, &room, NULL);
     return room.used;
 }
 
 static void convolve(const struct step *s, struct run *run)
 {
     struct carve room = { s->scratch, 0 };
-    if (is_chain(s))
-        run_chain(s, &room, run);
+    if (is_chain(run->engine, s))
+        run_chain(run->engine, s, &room, run);
     else
         run_dnn(s, run);
 }

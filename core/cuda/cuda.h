@@ -35,25 +35,28 @@ struct owner {
 };
 
 struct block;   /* memory.c: memory that was handed out */
+struct plan;    /* plans.c: how cuBLASLt does a product */
 struct staging; /* memory.c: a piece of input on its way */
 struct device_update;
 struct host_update;
 
 struct engine {
-    int device;
-    char name[280]; /* for people: "NVIDIA H100, sm_90, fp32" */
+    int device, capability; /* capability: 90 for 9.0 */
+    char name[280];         /* for people: "NVIDIA H100, sm_90, fp32" */
     cudaStream_t stream, copies;
     cublasHandle_t blas;
     cublasLtHandle_t blas_lt;
     cudnnHandle_t dnn;
-    cublasComputeType_t products; /* how products of f32 are computed */
+    cublasComputeType_t products; /* how chains multiply f32; all others do it in f32 */
+    int bf16;                     /* chains multiply bf16 */
     void *workspace;              /* of cuBLAS */
+    struct plan **plans;
     struct run_key *key;          /* device */
     int32_t *watch;               /* device: see run.nonfinite */
     struct fault *fault;          /* host memory that the device sees */
     struct device_update *update; /* update.cu */
     struct host_update *host_update;
-    int capturing;
+    int launching;  /* steps: nothing may be made or looked up */
     int check_each; /* GLOW_CUDA_CHECK: wait after each step and name the one that failed */
     double *seconds_by_op;
 
@@ -127,10 +130,25 @@ void update_close(struct engine *);
 
 /* ---- products.c */
 
+/* A type of matrices that chains keep, beside those of tensor.h. */
+enum { DT_BF16 = 16 };
+static inline size_t real_size(int32_t type) { return type == DT_BF16 ? 2 : dtype_size(type); }
+
+/* What is done to a product on its way out, where product_rides says so; flags. */
+enum {
+    RIDE_BIAS = 1,     /* adds a vector (columns) of the type of C */
+    RIDE_RELU = 2,     /* then max(x, 0) */
+    RIDE_MASK = 4,     /* and writes a bit for each element, that of x > 0 */
+    RIDE_RELU_VJP = 8, /* 0 where such a bit is 0 */
+    RIDE_A_SUMS = 16   /* writes the sums of A over the depth, (rows) of the type of C */
+};
+enum { MASK_BITS = 128 }; /* rows of masks are multiples of this, as cuBLASLt wants them */
+
 /* C (rows, columns) = A B + beta C, row by row, `batch` times. An operand is plain, (rows, depth)
  * or (depth, columns) with that distance of rows, or turned. */
 struct product {
-    int32_t dtype;
+    int32_t dtype, result; /* of A and B; of C, 0: the same */
+    int32_t fast;          /* f32 may be rounded as the engine's `products` says */
     int64_t rows, columns, depth;
     const void *a, *b;
     void *c;
@@ -138,8 +156,12 @@ struct product {
     int a_turned, b_turned;
     double beta;
     int64_t batch, a_batch, b_batch, c_batch;
-    const void *bias; /* (columns), added; NULL: none. Only with batch 1 */
-    int relu;         /* with bias */
+    /* With batch 1, matrices that start and have rows at multiples of 16 bytes: */
+    int32_t rides;
+    const void *bias;    /* RIDE_BIAS */
+    void *sums;          /* RIDE_A_SUMS */
+    void *mask;          /* RIDE_MASK, RIDE_RELU_VJP: bits, row by row */
+    int64_t mask_stride; /* in bits */
 };
 /* Whether cuBLAS takes the strides. */
 int product_is_plain(const struct product *);
@@ -155,6 +177,15 @@ struct strided_product {
     int64_t axis[MAX_DIMS], a_axis[MAX_DIMS], b_axis[MAX_DIMS];
 };
 void strided_product_run(const struct strided_product *, struct run *);
+
+/* ---- plans.c: products with something on their way out, through cuBLASLt. The way is looked up
+ * once for each shape, before the first step that needs it, and stays. */
+
+glow_status plans_open(struct engine *);
+void plans_close(struct engine *);
+/* Whether there is a way for this product with its rides; looks at no data. */
+int product_rides(const struct engine *, const struct product *);
+cublasStatus_t plan_run(const struct product *, const struct engine *);
 
 /* ---- kernels */
 
@@ -182,13 +213,15 @@ void strided_product_run(const struct strided_product *, struct run *);
 SCRATCH_OPS(SCRATCH)
 #undef SCRATCH
 int64_t cuda_chain_hidden(const struct step *, int i);
+int64_t cuda_chain_hidden_bf16(const struct step *, int i);
 
 /* Sums of `columns` columns of (rows, columns), in f64, in order: to[column] (reduce.cu). room:
  * column_sums_room doubles. */
 void column_sums(struct run *, int32_t dtype, const void *x, int64_t rows, int64_t columns,
                  int64_t stride, void *to, double *room);
 int64_t column_sums_room(int64_t rows, int64_t columns);
-/* Sums over images and pixels of (images, channels, pixels) with these strides: to[channel]. */
+/* Sums over images and pixels of (images, channels, pixels) with these strides: to[channel], of
+ * the same type, but f32 those of bf16. */
 void channel_sums(struct run *, int32_t dtype, const void *x, const int64_t dim[3],
                   const int64_t stride[3], void *to, double *room);
 int64_t channel_sums_room(int64_t channels);

@@ -82,8 +82,8 @@ int engine_usable(char *why, size_t size)
     return pools;
 }
 
-/* How products of f32 are computed: in bf16 where the configuration says so, else as GLOW_CUDA_MATH
- * says. */
+/* How chains of convolutions multiply: in bf16 where the configuration says so, else as
+ * GLOW_CUDA_MATH says. */
 static glow_status choose_math(struct engine *e, bool bf16, const char **name)
 {
     const char *wish = getenv("GLOW_CUDA_MATH");
@@ -91,7 +91,7 @@ static glow_status choose_math(struct engine *e, bool bf16, const char **name)
     e->products = CUBLAS_COMPUTE_32F;
     if (bf16) {
         *name = "bf16";
-        e->products = CUBLAS_COMPUTE_32F_FAST_16BF;
+        e->bf16 = 1;
     } else if (wish && !strcmp(wish, "tf32")) {
         *name = "tf32";
         e->products = CUBLAS_COMPUTE_32F_FAST_TF32;
@@ -108,6 +108,7 @@ static glow_status describe_device(struct engine *e, bool bf16)
     TRY(choose_math(e, bf16, &math));
     TRY_CUDA(cudaGetDevice(&e->device));
     TRY_CUDA(cudaGetDeviceProperties(&p, e->device));
+    e->capability = 10 * p.major + p.minor;
     snprintf(e->name, sizeof e->name, "%.200s sm_%d%d %s", p.name, p.major, p.minor, math);
     return GLOW_OK;
 }
@@ -145,6 +146,7 @@ static glow_status fill_engine(struct engine *e, bool bf16)
     TRY(memory_alloc(e, sizeof *e->watch, "watch for NaN", &p));
     e->watch = p;
     TRY(open_libraries(e));
+    TRY(plans_open(e));
     return update_open(e);
 }
 
@@ -153,6 +155,7 @@ static void cuda_close(struct engine *e)
     if (!e) return;
     if (e->stream) cudaStreamSynchronize(e->stream);
     if (e->dnn) cudnnDestroy(e->dnn);
+    plans_close(e);
     if (e->blas_lt) cublasLtDestroy(e->blas_lt);
     if (e->blas) cublasDestroy(e->blas);
     update_close(e);
@@ -238,10 +241,12 @@ static glow_status cuda_run(struct engine *e, const struct step *step, int64_t n
     run->status = GLOW_OK;
     set_key(e, run);
     if (run->nonfinite) TRY(memory_upload(e, e->watch, run->nonfinite, sizeof *e->watch));
+    e->launching = 1;
     if (e->check_each || e->seconds_by_op)
         run_waiting(e, step, n, run);
     else
         launch_steps(step, n, run);
+    e->launching = 0;
     TRY(run->status);
     if (run->update) update_launch(e, run->update);
     TRY_CUDA(cudaGetLastError());
@@ -261,7 +266,9 @@ static glow_status capture(struct engine *e, const struct step *step, int64_t n,
 {
     struct run run = { .engine = e, .status = GLOW_OK };
     TRY_CUDA(cudaStreamBeginCapture(e->stream, cudaStreamCaptureModeThreadLocal));
+    e->launching = 1;
     launch_steps(step, n, &run);
+    e->launching = 0;
     if (update && run.status == GLOW_OK) update_launch(e, update);
     cudaError_t error = cudaStreamEndCapture(e->stream, graph);
     TRY(run.status);
@@ -316,7 +323,6 @@ static void cuda_forget(struct engine *e, struct recording *r)
     .release = memory_release,                                                                     \
     .kernel = table_kernel,                                                                        \
     .scratch = table_scratch,                                                                      \
-    .chain_hidden = cuda_chain_hidden,                                                             \
     .run = cuda_run,                                                                               \
     .optim = cuda_optim,                                                                           \
     .sum_squares = cuda_sum_squares,                                                               \
@@ -334,5 +340,9 @@ static void cuda_forget(struct engine *e, struct recording *r)
     .forget = cuda_forget,                                                                         \
     .memory = memory_report,
 /* clang-format on */
-static const struct backend backend_cuda_bf16 = { .open = cuda_open_bf16, MEMBERS };
-const struct backend backend_cuda = { .open = cuda_open, .bf16 = &backend_cuda_bf16, MEMBERS };
+static const struct backend backend_cuda_bf16 = { .open = cuda_open_bf16,
+                                                  .chain_hidden = cuda_chain_hidden_bf16,
+                                                  MEMBERS };
+const struct backend backend_cuda = {
+    .open = cuda_open, .chain_hidden = cuda_chain_hidden, .bf16 = &backend_cuda_bf16, MEMBERS
+};

@@ -1,12 +1,14 @@
 /* fused.cu - chains of elementwise operations in one pass over memory: each thread reads an element
- * of every input, interprets the operations on it, and writes an element of every output. All
- * threads of a launch take the same way through the interpreter. An output may be the memory of an
+ * of every input, interprets the operations on it, and writes an element of every output; long
+ * chains may have been compiled instead (fused_compile.c), with the same bits. All threads of a
+ * launch take the same way through the interpreter. An output may be the memory of an
  * input, since an element is read before it is written.
  *
  * Sums over each sample ride along: a block has a part of one sample, folds what its threads have
  * added up as a tree, in f64, and the parts are added in order by a second kernel. */
 #include "axes.h"
 #include "element.h"
+#include "fused_code.h"
 
 enum {
     SUM_PART = CUT(2048, 16),
@@ -150,26 +152,71 @@ static struct chain_code code_of(const struct step *step, const struct run *run)
     return c;
 }
 
-extern "C" size_t cuda_scratch_FUSED(const struct engine *, const struct step *step)
+static chain_axes axes_of_step(const struct step *step)
 {
-    if (!has_sums(step)) return 0;
-    return (size_t)(step->n_out * step->in[0].dim[0] * parts_of(step)) * sizeof(double);
+    const struct tensor *t[FUSED_INPUTS];
+    for (int k = 0; k < step->n_in; k++) t[k] = &step->in[k];
+    return axes_of<FUSED_INPUTS>(t, step->n_in);
+}
+
+static struct fused_shape shape_of(const struct step *step, const chain_axes &axes)
+{
+    struct fused_shape s = {};
+    s.rank = axes.rank;
+    s.sums = has_sums(step);
+    s.count = axes.count;
+    s.samples = step->in[0].dim[0];
+    s.parts = parts_of(step);
+    for (int i = 0; i < axes.rank; i++) {
+        s.dim[i] = axes.dim[i];
+        for (int k = 0; k < step->n_in; k++) s.stride[k][i] = axes.stride[k][i];
+    }
+    return s;
+}
+
+extern "C" size_t cuda_scratch_FUSED(const struct engine *e, const struct step *step)
+{
+    struct fused_shape shape = shape_of(step, axes_of_step(step));
+    fused_prepare(e, step, &shape);
+    if (!shape.sums) return 0;
+    return (size_t)(step->n_out * shape.samples * shape.parts) * sizeof(double);
+}
+
+/* False: the chain was not compiled, or somebody watches what each operation makes. */
+static bool launch_compiled(const struct step *step, struct run *run, const chain_axes &axes,
+                            const struct chain_code &code, const unsigned grid[2], unsigned block)
+{
+    struct fused_shape shape = shape_of(step, axes);
+    struct fused_operands o = {};
+    cudaKernel_t kernel = code.watch ? NULL : fused_find(run->engine, step, &shape);
+    if (!kernel) return false;
+    for (int k = 0; k < code.n_in; k++) o.in[k] = code.in[k];
+    for (int k = 0; k < code.n_out; k++) o.out[k] = code.out[k];
+    o.partial = code.partial;
+    cudaError_t error = fused_launch(kernel, grid, block, &o, run->engine->stream);
+    if (error != cudaSuccess) step_failed(step, run, "a compiled chain", cudaGetErrorString(error));
+    return true;
 }
 
 template <class T> static void launch(const struct step *step, struct run *run)
 {
-    const struct tensor *t[FUSED_INPUTS];
     struct chain_code code = code_of(step, run);
+    chain_axes axes = axes_of_step(step);
     cudaStream_t stream = run->engine->stream;
-    for (int k = 0; k < step->n_in; k++) t[k] = &step->in[k];
-    chain_axes axes = axes_of<FUSED_INPUTS>(t, step->n_in);
-    if (!has_sums(step)) {
-        CU_LAUNCH(run_chain<T>, grid_for(axes.count), block_for(axes.count), 0, stream, code, axes);
-        return;
+    const bool sums = has_sums(step);
+    unsigned grid[2] = { grid_for(axes.count), 1 }, block = block_for(axes.count);
+    if (sums) {
+        grid[0] = (unsigned)code.parts;
+        grid[1] = (unsigned)min_int(code.samples, 65535);
+        block = block_for(axes.count / code.samples / code.parts);
     }
-    dim3 grid((unsigned)code.parts, (unsigned)min_int(code.samples, 65535));
-    CU_LAUNCH(run_chain_sums<T>, grid, block_for(axes.count / code.samples / code.parts), 0, stream,
-              code, axes);
+    if (!launch_compiled(step, run, axes, code, grid, block)) {
+        if (sums)
+            CU_LAUNCH(run_chain_sums<T>, dim3(grid[0], grid[1]), block, 0, stream, code, axes);
+        else
+            CU_LAUNCH(run_chain<T>, grid[0], block, 0, stream, code, axes);
+    }
+    if (!sums) return;
     int64_t n = code.n_out * code.samples;
     CU_LAUNCH(add_chain_parts, grid_for(n), block_for(n), 0, stream, code);
 }

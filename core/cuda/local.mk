@@ -3,20 +3,28 @@
 cuda_sources = \
 	%D%/chain.c \
 	%D%/chain.h \
+	%D%/chain_vjp.c \
 	%D%/conv.c \
 	%D%/custom.c \
 	%D%/cuda.h \
 	%D%/engine.c \
 	%D%/engine.h \
+	%D%/element_table.h \
+	%D%/fused_code.c \
+	%D%/fused_code.h \
+	%D%/fused_compile.c \
 	%D%/images.c \
 	%D%/memory.c \
 	%D%/module.c \
+	%D%/plans.c \
 	%D%/products.c \
 	%D%/table.c \
 	%D%/table.h
 cuda_kernels = \
 	%D%/axes.h \
+	%D%/bf16.h \
 	%D%/chain.cu \
+	%D%/chain_weights.cu \
 	%D%/element.h \
 	%D%/elementwise.cu \
 	%D%/fused.cu \
@@ -38,7 +46,7 @@ pkglib_LTLIBRARIES += %D%/glow-cuda.la
 %C%_glow_cuda_la_LIBADD = $(CUDA_LIBS) -lm
 %C%_glow_cuda_la_LINK = $(LIBTOOL) $(AM_V_lt) --tag=CC --mode=link $(CC) $(AM_CFLAGS) $(CFLAGS) \
 	$(%C%_glow_cuda_la_LDFLAGS) $(LDFLAGS) -o $@
--include %D%/chain.nvd %D%/elementwise.nvd %D%/fused.nvd %D%/gemm.nvd %D%/layout.nvd %D%/linalg.nvd
+-include %D%/chain.nvd %D%/chain_weights.nvd %D%/elementwise.nvd %D%/fused.nvd %D%/gemm.nvd %D%/layout.nvd %D%/linalg.nvd
 -include %D%/random.nvd %D%/reduce.nvd %D%/update.nvd
 endif
 EXTRA_DIST += $(cuda_sources) $(cuda_kernels)

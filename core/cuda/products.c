@@ -5,7 +5,10 @@
 
 /* ---------------------------------------------------------------- cuBLAS */
 
-static cudaDataType_t type_of(int32_t dtype) { return dtype == DT_F64 ? CUDA_R_64F : CUDA_R_32F; }
+static cudaDataType_t type_of(int32_t dtype)
+{
+    return dtype == DT_F64 ? CUDA_R_64F : dtype == DT_BF16 ? CUDA_R_16BF : CUDA_R_32F;
+}
 
 static int fits(int64_t n) { return n <= INT32_MAX; }
 
@@ -24,70 +27,29 @@ static void run_blas(const struct product *p, const struct step *step, struct ru
     const int wide = p->dtype == DT_F64;
     const double one = 1, beta = p->beta;
     const float one_f = 1, beta_f = (float)p->beta;
-    cudaDataType_t type = type_of(p->dtype);
+    const cudaDataType_t type = type_of(p->dtype), to = p->result ? type_of(p->result) : type;
+    const cublasComputeType_t how = wide                            ? CUBLAS_COMPUTE_64F
+                                    : p->fast && p->dtype == DT_F32 ? e->products
+                                                                    : CUBLAS_COMPUTE_32F;
     cublasStatus_t status = cublasGemmStridedBatchedEx(
         e->blas, p->b_turned ? CUBLAS_OP_T : CUBLAS_OP_N, p->a_turned ? CUBLAS_OP_T : CUBLAS_OP_N,
         (int)p->columns, (int)p->rows, (int)p->depth,
         wide ? (const void *)&one : (const void *)&one_f, p->b, type, (int)p->b_stride, p->b_batch,
         p->a, type, (int)p->a_stride, p->a_batch,
-        wide ? (const void *)&beta : (const void *)&beta_f, p->c, type, (int)p->c_stride,
-        p->c_batch, (int)p->batch, wide ? CUBLAS_COMPUTE_64F : e->products, CUBLAS_GEMM_DEFAULT);
+        wide ? (const void *)&beta : (const void *)&beta_f, p->c, to, (int)p->c_stride, p->c_batch,
+        (int)p->batch, how, CUBLAS_GEMM_DEFAULT);
     if (status != CUBLAS_STATUS_SUCCESS)
         step_failed(step, run, "cuBLAS", cublasGetStatusString(status));
-}
-
-/* With a bias, and a ReLU, on the way out: cuBLASLt. */
-static cublasStatus_t run_blas_lt(const struct product *p, const struct engine *e)
-{
-    cublasLtMatmulDesc_t desc = NULL;
-    cublasLtMatrixLayout_t a = NULL, b = NULL, c = NULL;
-    cublasLtMatmulPreference_t wish = NULL;
-    cublasLtMatmulHeuristicResult_t found;
-    cublasOperation_t op_a = p->b_turned ? CUBLAS_OP_T : CUBLAS_OP_N;
-    cublasOperation_t op_b = p->a_turned ? CUBLAS_OP_T : CUBLAS_OP_N;
-    cublasLtEpilogue_t epilogue = p->relu ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_BIAS;
-    const float one = 1, beta = (float)p->beta;
-    const size_t room = WORKSPACE_BYTES;
-    int n = 0;
-    cublasStatus_t status = cublasLtMatmulDescCreate(&desc, e->products, CUDA_R_32F);
-#define NEXT(call)                                                                                 \
-    if (status == CUBLAS_STATUS_SUCCESS) status = (call)
-    NEXT(cublasLtMatmulDescSetAttribute(desc, CUBLASLT_MATMUL_DESC_TRANSA, &op_a, sizeof op_a));
-    NEXT(cublasLtMatmulDescSetAttribute(desc, CUBLASLT_MATMUL_DESC_TRANSB, &op_b, sizeof op_b));
-    NEXT(cublasLtMatmulDescSetAttribute(desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue,
-                                        sizeof epilogue));
-    NEXT(cublasLtMatmulDescSetAttribute(desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &p->bias,
-                                        sizeof p->bias));
-    NEXT(cublasLtMatrixLayoutCreate(&a, CUDA_R_32F, (uint64_t)(p->b_turned ? p->depth : p->columns),
-                                    (uint64_t)(p->b_turned ? p->columns : p->depth), p->b_stride));
-    NEXT(cublasLtMatrixLayoutCreate(&b, CUDA_R_32F, (uint64_t)(p->a_turned ? p->rows : p->depth),
-                                    (uint64_t)(p->a_turned ? p->depth : p->rows), p->a_stride));
-    NEXT(cublasLtMatrixLayoutCreate(&c, CUDA_R_32F, (uint64_t)p->columns, (uint64_t)p->rows,
-                                    p->c_stride));
-    NEXT(cublasLtMatmulPreferenceCreate(&wish));
-    NEXT(cublasLtMatmulPreferenceSetAttribute(wish, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &room,
-                                              sizeof room));
-    NEXT(cublasLtMatmulAlgoGetHeuristic(e->blas_lt, desc, a, b, c, c, wish, 1, &found, &n));
-    if (status == CUBLAS_STATUS_SUCCESS && n == 0) status = CUBLAS_STATUS_NOT_SUPPORTED;
-    NEXT(cublasLtMatmul(e->blas_lt, desc, &one, p->b, a, p->a, b, &beta, p->c, c, p->c, c,
-                        &found.algo, e->workspace, room, e->stream));
-#undef NEXT
-    if (wish) cublasLtMatmulPreferenceDestroy(wish);
-    if (c) cublasLtMatrixLayoutDestroy(c);
-    if (b) cublasLtMatrixLayoutDestroy(b);
-    if (a) cublasLtMatrixLayoutDestroy(a);
-    if (desc) cublasLtMatmulDescDestroy(desc);
-    return status;
 }
 
 void product_run(const struct product *p, const struct step *step, struct run *run)
 {
     if (run->status != GLOW_OK) return;
-    if (!p->bias) {
+    if (!p->rides) {
         run_blas(p, step, run);
         return;
     }
-    cublasStatus_t status = run_blas_lt(p, run->engine);
+    cublasStatus_t status = plan_run(p, run->engine);
     if (status != CUBLAS_STATUS_SUCCESS)
         step_failed(step, run, "cuBLASLt", cublasGetStatusString(status));
 }

@@ -6,6 +6,7 @@
  * output of its own, so that neighbours read neighbours. When outputs are few the reduced elements
  * are cut into parts, whose results are folded in order by a second kernel. */
 #include "axes.h"
+#include "bf16.h"
 
 enum { SUM, LARGEST, SMALLEST };
 enum { MAX_PARTS = 256, FEW = 64 };
@@ -211,7 +212,8 @@ extern "C" void channel_sums(struct run *run, int32_t dtype, const void *x, cons
                              const int64_t stride[3], void *to, double *room)
 {
     struct tensor in = {}, out = {};
-    in.dtype = out.dtype = dtype;
+    in.dtype = dtype;
+    out.dtype = dtype == DT_F64 ? DT_F64 : DT_F32;
     in.rank = out.rank = 3;
     for (int i = 0; i < 3; i++) {
         in.dim[i] = dim[i];
@@ -222,7 +224,9 @@ extern "C" void channel_sums(struct run *run, int32_t dtype, const void *x, cons
     struct reduction r = plan(&in, &out);
     r.out = to;
     r.partial = room;
-    if (dtype == DT_F64)
+    if (dtype == DT_BF16)
+        launch<bf16, SUM>(&r, x, run->engine->stream);
+    else if (dtype == DT_F64)
         launch<double, SUM>(&r, x, run->engine->stream);
     else
         launch<float, SUM>(&r, x, run->engine->stream);

@@ -4,7 +4,7 @@
 . "${srcdir:?}/tests/cuda/common.sh"
 run_program cuda/test_cuda
 CUDA_EMULATOR_REVERSE=1 run_program cuda/test_cuda
-for test in test_flow test_train test_checkpoint test_program test_rewrite test_graph test_types; do
+for test in test_bf16 test_flow test_train test_checkpoint test_program test_rewrite test_graph test_types; do
     run_program "$test"
 done
 exit $failed

@@ -15,6 +15,7 @@ standin_CPPFLAGS = $(AM_CPPFLAGS) -DCUDA_EMULATOR=1 -I$(srcdir)/%D%/include -I$(
 	%D%/image.h \
 	%D%/include/cudnn.h \
 	%D%/kernels_chain.cpp \
+	%D%/kernels_chain_weights.cpp \
 	%D%/kernels_elementwise.cpp \
 	%D%/kernels_fused.cpp \
 	%D%/kernels_gemm.cpp \
@@ -46,12 +47,20 @@ image_LDFLAGS = -module -avoid-version -shared -rpath $(abs_builddir)/%D%
 %C%_image_softclip_la_SOURCES = %D%/image_softclip.cpp
 %C%_image_softclip_la_CXXFLAGS = $(image_CXXFLAGS)
 %C%_image_softclip_la_LDFLAGS = -module $(image_LDFLAGS)
+# NVRTC, where LD_LIBRARY_PATH does not lead unless a test wants it: it takes a second for each chain.
+check_LTLIBRARIES += %D%/nvrtc/libnvrtc-standin.la
+%C%_nvrtc_libnvrtc_standin_la_SOURCES = %D%/standin_nvrtc.cpp
+%C%_nvrtc_libnvrtc_standin_la_CPPFLAGS = $(AM_CPPFLAGS) -DSTANDIN_CXX='"$(CXX)"' \
+	-DSTANDIN_INCLUDE='"-I$(abs_srcdir)/%D% -I$(abs_srcdir)/%D%/include"'
+%C%_nvrtc_libnvrtc_standin_la_CXXFLAGS = -std=gnu++17 -Wall -Wextra $(SANITIZER_CFLAGS) -O1
+%C%_nvrtc_libnvrtc_standin_la_LDFLAGS = -version-info 13:0:0 -rpath $(abs_builddir)/%D%/nvrtc
 EXTRA_PROGRAMS += %D%/test_cuda
 check_DATA += %D%/test_cuda$(EXEEXT)
 CLEANFILES += %D%/test_cuda$(EXEEXT)
 %C%_test_cuda_LDADD = $(engine_LIBS)
 endif
-cuda_tests = %D%/engine.sh %D%/gpu_run.sh %D%/images.sh %D%/kernels.sh %D%/missing.sh %D%/plugins.sh
+cuda_tests = %D%/engine.sh %D%/gpu_run.sh %D%/images.sh %D%/kernels.sh %D%/missing.sh %D%/nvrtc.sh \
+	%D%/plugins.sh %D%/products.sh
 TESTS += $(cuda_tests)
 dist_check_SCRIPTS += $(cuda_tests)
 EXTRA_DIST += %D%/common.sh %D%/gpu_compare.py %D%/moment.cu

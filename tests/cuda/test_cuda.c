@@ -77,6 +77,31 @@ START_TEST(trains_like_the_cpu)
 }
 END_TEST
 
+/* In bf16: near the CPU's, and the same bits whether activations are kept or computed again. */
+START_TEST(trains_in_bf16)
+{
+    struct rig_training a, b, c;
+    struct train_report r, s, t;
+    train_on(backend_cpu.bf16, &a, policies[_i]);
+    train_on(cuda->bf16, &b, policies[_i]);
+    train_on(cuda->bf16, &c, policies[0]);
+    for (int step = 0; step < 6; step++) {
+        ck_assert_int_eq(rig_step(&a, &r), GLOW_OK);
+        ck_assert_msg(rig_step(&b, &s) == GLOW_OK, "%s", fail_message());
+        ck_assert_int_eq(rig_step(&c, &t), GLOW_OK);
+        ck_assert(s.steps == 1 && s.accepted);
+        ck_assert_double_eq_tol(s.loss, r.loss, 2e-2);
+        ck_assert_double_eq_tol(s.gradient_norm, r.gradient_norm, 5e-2 * r.gradient_norm);
+    }
+    if (!strstr(policies[_i], "invert")) /* that rounds what it finds again */
+        ck_assert(rig_hash_params(b.model, b.model->weights) ==
+                  rig_hash_params(c.model, c.model->weights));
+    rig_train_end(&a);
+    rig_train_end(&b);
+    rig_train_end(&c);
+}
+END_TEST
+
 static double evaluated(const struct rig_training *t)
 {
     struct evaluation e;
@@ -356,6 +381,7 @@ int main(void)
     tcase_set_timeout(tests, 300);
     tcase_add_checked_fixture(tests, find_backend, NULL);
     tcase_add_loop_test(tests, trains_like_the_cpu, 0, 5);
+    tcase_add_loop_test(tests, trains_in_bf16, 0, 4);
     tcase_add_test(tests, checkpoints_fit_both);
     tcase_add_test(tests, reports_change_nothing);
     tcase_add_test(tests, recordings_read_the_key);
