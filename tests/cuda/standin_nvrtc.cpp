@@ -33,7 +33,7 @@ int nvrtcCompileProgram(nvrtc_program *p, int n, const char *const *options)
     char folder[] = "/tmp/nvrtc-XXXXXX";
     if (n != 3 || strcmp(options[0], "--gpu-architecture=sm_90") != 0 ||
         strcmp(options[2], "--fmad=false") != 0)
-        return 5; /* NVRTC_ERROR_INVALID_OPTION */
+        return 5;                                     /* NVRTC_ERROR_INVALID_OPTION */
     if (getenv("CUDA_STANDIN_NO_COMPILER")) return 6; /* NVRTC_ERROR_COMPILATION */
     if (!mkdtemp(folder)) return 1;
     std::string base = std::string(folder) + "/chain";
