@@ -14,6 +14,7 @@ enum { LEAST_COMPILED = CUT(1 << 16, 1) };
 
 struct compiled {
     struct compiled *next;
+    cudaLibrary_t library;
     cudaKernel_t kernel; /* NULL: it did not work */
     size_t n;
     int64_t key[];
@@ -94,13 +95,12 @@ static char *compile(const struct engine *e, const char *text)
 }
 
 /* Asking for attributes brings the code to the device, before a step is recorded. */
-static cudaKernel_t load(const char *code)
+static cudaKernel_t load(const char *code, cudaLibrary_t *library)
 {
-    cudaLibrary_t library = NULL;
     cudaKernel_t kernel = NULL;
     struct cudaFuncAttributes attributes;
-    cudaError_t error = cudaLibraryLoadData(&library, code, NULL, NULL, 0, NULL, NULL, 0);
-    if (error == cudaSuccess) error = cudaLibraryGetKernel(&kernel, library, "chain");
+    cudaError_t error = cudaLibraryLoadData(library, code, NULL, NULL, 0, NULL, NULL, 0);
+    if (error == cudaSuccess) error = cudaLibraryGetKernel(&kernel, *library, "chain");
     if (error == cudaSuccess) error = cudaFuncGetAttributes(&attributes, kernel);
     if (error == cudaSuccess) return kernel;
     cudaGetLastError();
@@ -157,7 +157,7 @@ void fused_prepare(const struct engine *e, const struct step *step, const struct
     struct compiled *c = calloc(1, sizeof *c + n * sizeof *key);
     if (!c) return;
     char *text = fused_text(step, s), *code = text ? compile(e, text) : NULL;
-    if (code) c->kernel = load(code);
+    if (code) c->kernel = load(code, &c->library);
     free(text);
     free(code); /* the library has a copy */
     c->n = n;

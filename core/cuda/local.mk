@@ -43,7 +43,7 @@ pkglib_LTLIBRARIES += %D%/glow-cuda.la
 %C%_glow_cuda_la_SOURCES = $(cuda_sources) $(cuda_kernels)
 %C%_glow_cuda_la_CPPFLAGS = $(AM_CPPFLAGS) $(CUDA_CPPFLAGS)
 %C%_glow_cuda_la_LDFLAGS = $(backend_module_flags) -module $(CUDA_LDFLAGS)
-%C%_glow_cuda_la_LIBADD = $(CUDA_LIBS) -lm
+%C%_glow_cuda_la_LIBADD = $(CUDA_LIBS) $(DL_LIBS) -lm
 %C%_glow_cuda_la_LINK = $(LIBTOOL) $(AM_V_lt) --tag=CC --mode=link $(CC) $(AM_CFLAGS) $(CFLAGS) \
 	$(%C%_glow_cuda_la_LDFLAGS) $(LDFLAGS) -o $@
 -include %D%/chain.nvd %D%/chain_weights.nvd %D%/elementwise.nvd %D%/fused.nvd %D%/gemm.nvd %D%/layout.nvd %D%/linalg.nvd
