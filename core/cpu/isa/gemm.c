@@ -20,7 +20,7 @@
 
 enum { A_PANELS, A_TURNED };
 
-/* One block of rows times one panel of columns. Pointers are those of row 0. */
+/* One block of rows times one panel of columns. Pointers are those of row 0, but c. */
 struct tile_product {
     int64_t row, depth;
     const word *a, *b;
@@ -101,15 +101,14 @@ ALWAYS_INLINE void transform(const int rows, const int vectors, vec sum[BLOCK_RO
 ALWAYS_INLINE void finish(const int rows, const int vectors, vec sum[BLOCK_ROWS][2],
                           const struct tile_product *p)
 {
-    real *to = p->c + p->row * p->c_stride;
     if (p->add) {
-        const real *c = to;
+        const real *c = p->c;
         UNROLL for (int r = 0; r < rows; r++, c += p->c_stride)
             UNROLL for (int v = 0; v < vectors; v++) sum[r][v] += vec_load(c + v * LANES);
     }
     transform(rows, vectors, sum, p);
     if (PER_WORD == 1 || p->c) {
-        real *c = to;
+        real *c = p->c;
         UNROLL for (int r = 0; r < rows; r++, c += p->c_stride)
             UNROLL for (int v = 0; v < vectors; v++) vec_store(c + v * LANES, sum[r][v]);
     }
@@ -140,7 +139,7 @@ ALWAYS_INLINE void kernel(const int rows, const int vectors, const int form,
     const char *ahead = p->ahead;
 
     if (p->add) {
-        const real *c = p->c + p->row * p->c_stride;
+        const real *c = p->c;
         for (int r = 0; r < rows; r++, c += p->c_stride) {
             __builtin_prefetch(c, 1);
             if (vectors == 2) __builtin_prefetch(c + LANES, 1);
@@ -209,10 +208,10 @@ static void (*const kernels[2][2][BLOCK_ROWS + 1])(const struct tile_product *) 
 static void run_exact(int form, int vectors, int rows, int64_t columns,
                       const struct tile_product *p)
 {
-    real detour[BLOCK_ROWS * PANEL], *c = p->c + p->row * p->c_stride;
+    real detour[BLOCK_ROWS * PANEL], *c = p->c;
     const size_t bytes = (size_t)columns * sizeof(real);
     struct tile_product there = *p;
-    there.c = detour - p->row * PANEL;
+    there.c = detour;
     there.c_stride = PANEL;
     for (int r = 0; r < rows && p->add; r++) memcpy(detour + r * PANEL, c + r * p->c_stride, bytes);
     kernels[form][vectors - 1][rows](&there);
@@ -255,7 +254,6 @@ static void set_panel(const struct product *p, struct tile_product *t, int64_t p
     const int64_t plain_at = panel * plain_panel(p->rows);
     t->a = p->a + (p->a_turned ? first * PANEL : first / PANEL_WORDS * p->a_panel);
     t->b = p->b + panel * p->b_panel + first * p->b_stride;
-    t->c = p->c ? p->c + panel * p->c_panel : NULL;
     t->to.plain = p->to.plain ? p->to.plain + plain_at : NULL;
     t->to.paired = p->to.paired ? p->to.paired + panel * paired_panel(p->rows) : NULL;
     if (!is_last) return;
@@ -302,6 +300,7 @@ static void run_panel(const struct product *p, struct tile_product *t, struct ro
         t->row = start;
         for (int64_t block = 0, rows; block < blocks.n; block++, t->row += rows) {
             rows = min_int((blocks.words + (block < blocks.longer)) * PER_WORD, end - t->row);
+            if (p->c) t->c = p->c + panel * p->c_panel + t->row * p->c_stride;
             if (t->ahead_step > 0) move_ahead(p->ahead, t);
             if (is_exact)
                 run_exact(form, vectors, (int)rows, columns, t);
