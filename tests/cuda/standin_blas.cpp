@@ -14,6 +14,7 @@
 
 struct cublasContext {
     cudaStream_t stream;
+    bool workspace; /* the caller's */
 };
 struct cublasLtContext {
     int unused;
@@ -41,6 +42,7 @@ static float rounded(float x, int n)
     return with_bits((u + unit / 2 - 1 + (u >> n & 1)) & ~(unit - 1));
 }
 
+static bool aligned(const void *p, uint64_t to) { return (uintptr_t)p % to == 0; }
 static size_t size_of(cudaDataType type)
 {
     return type == CUDA_R_64F ? 8 : type == CUDA_R_16BF ? 2 : 4;
@@ -153,9 +155,15 @@ cublasStatus_t cublasDestroy(cublasHandle_t h)
 cublasStatus_t cublasSetStream(cublasHandle_t h, cudaStream_t s)
 {
     h->stream = s;
+    h->workspace = false; /* back to one of its own */
     return CUBLAS_STATUS_SUCCESS;
 }
-cublasStatus_t cublasSetWorkspace(cublasHandle_t, void *, size_t) { return CUBLAS_STATUS_SUCCESS; }
+cublasStatus_t cublasSetWorkspace(cublasHandle_t h, void *p, size_t)
+{
+    if (!aligned(p, 256)) return CUBLAS_STATUS_INVALID_VALUE;
+    h->workspace = p != nullptr;
+    return CUBLAS_STATUS_SUCCESS;
+}
 const char *cublasGetStatusString(cublasStatus_t status)
 {
     return status == CUBLAS_STATUS_NOT_SUPPORTED ? "not supported"
@@ -175,6 +183,8 @@ cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t h, cublasOperation_t ta
     cudaDataType scale = type_c == CUDA_R_64F ? CUDA_R_64F : CUDA_R_32F;
     double one = load(alpha, scale, 0), add = load(beta, scale, 0);
     if (!types_fit(type_a, type_b, type_c, how)) return CUBLAS_STATUS_NOT_SUPPORTED;
+    if (!h->workspace)
+        return CUBLAS_STATUS_ALLOC_FAILED; /* recordings must not share cuBLAS's own */
     if (m < 0 || n < 0 || k < 0 || lda < (ta ? k : m) || ldb < (tb ? n : k) || ldc < m)
         return CUBLAS_STATUS_INVALID_VALUE;
     standin_push(h->stream, [=] {
@@ -226,7 +236,6 @@ static struct found_for found_for_of(cublasLtMatmulDesc_t d, cublasLtMatrixLayou
     return f;
 }
 
-static bool aligned(const void *p, uint64_t to) { return (uintptr_t)p % to == 0; }
 static bool layout_aligned(cublasLtMatrixLayout_t l)
 {
     return (size_t)l->ld * size_of(l->type) % 16 == 0;
@@ -349,7 +358,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, const vo
                               const void *a, cublasLtMatrixLayout_t la, const void *b,
                               cublasLtMatrixLayout_t lb, const void *beta, const void *c,
                               cublasLtMatrixLayout_t lc, void *to, cublasLtMatrixLayout_t,
-                              const cublasLtMatmulAlgo_t *algo, void *, size_t room,
+                              const cublasLtMatmulAlgo_t *algo, void *workspace, size_t room,
                               cudaStream_t stream)
 {
     float one = *(const float *)alpha, add = *(const float *)beta;
@@ -357,9 +366,9 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, const vo
     memcpy(&f, algo, sizeof f);
     now.alignment = f.alignment;
     now.workspace = f.workspace;
-    if (memcmp(&f, &now, sizeof f) != 0 || room < f.workspace || c != to ||
-        !aligned(a, f.alignment) || !aligned(b, f.alignment) || !aligned(to, f.alignment) ||
-        !extras_fit(d, la, lb, lc))
+    if (memcmp(&f, &now, sizeof f) != 0 || room < f.workspace || c != to || !workspace ||
+        !aligned(workspace, 256) || !aligned(a, f.alignment) || !aligned(b, f.alignment) ||
+        !aligned(to, f.alignment) || !extras_fit(d, la, lb, lc))
         return CUBLAS_STATUS_INVALID_VALUE;
     struct epilogue end;
     end.kind = d->epilogue;
