@@ -10,8 +10,9 @@
  *   CUDA_STANDIN_DRIVER   CUDA version that the driver serves, such as 11040
  *   CUDA_STANDIN_ARCH     compute capability of the device, such as 75
  *   CUDA_STANDIN_TOUCH    error of the first call that needs the device, such as 209
- *   CUDA_STANDIN_BREAKS   the step of the stream at which the device breaks: from then on every
- * call fails, as after an illegal address */
+ *   CUDA_STANDIN_BREAKS   the piece of work at which the device breaks: from then on every call
+ *                         fails, as after an illegal address; it may be done when memory is asked
+ *                         for */
 #include "standin.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -291,6 +292,8 @@ cudaError_t cudaMallocAsync(void **p, size_t n, cudaStream_t s)
     size_t bytes = room_for(n);
     *p = nullptr;
     TRY_STANDIN(s);
+    if (getenv("CUDA_STANDIN_BREAKS")) work_until(s, [=] { return s->queue.empty(); });
+    if (broken) return broken;
     if (n > capacity() - memory_used) return standin_failed(cudaErrorMemoryAllocation);
     char *start = find_memory(bytes);
     if (!start) return standin_failed(cudaErrorMemoryAllocation);
