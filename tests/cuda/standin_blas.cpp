@@ -3,8 +3,9 @@
  * strides, alignment, masks in rows of 128 bits. What an algorithm was found for is all that it
  * does. Operands are rounded as the type of computation says.
  *
- * CUDA_STANDIN_WITHOUT  epilogues with one of these bits (128: masks, 512: sums, ...) have no
- *                       algorithm */
+ *   CUDA_STANDIN_WITHOUT  epilogues with one of these bits (128: masks, 512: sums, ...) have no
+ *                         algorithm
+ *   CUDA_STANDIN_RELU     "other": ReLU makes 0 of NaN, and masks let a 0 through */
 #include <stdlib.h>
 #include <string.h>
 #include <vector>
@@ -97,6 +98,14 @@ static std::vector<double> read(const struct operand &a, int m, int n, cublasCom
     return to;
 }
 
+/* What cuBLASLt makes of NaN and 0 is not written down: as our kernels have it (NaN stays, 0 does not
+ * pass), or the other way. */
+static bool other_relu()
+{
+    static const char *text = getenv("CUDA_STANDIN_RELU");
+    return text && !strcmp(text, "other");
+}
+
 static void multiply(int m, int n, int k, double alpha, const struct operand &a,
                      const struct operand &b, double beta, void *c, cudaDataType type,
                      long long ldc, cublasComputeType_t how, const struct epilogue &end)
@@ -123,9 +132,11 @@ static void multiply(int m, int n, int k, double alpha, const struct operand &a,
                 if (!(mask[bit / 8] >> bit % 8 & 1)) x = 0;
             } else if (mask) {
                 unsigned char one = (unsigned char)(1 << bit % 8);
-                mask[bit / 8] = (unsigned char)((mask[bit / 8] & ~one) | (x > 0 ? one : 0));
+                bool passes = other_relu() ? x >= 0 : x > 0;
+                mask[bit / 8] = (unsigned char)((mask[bit / 8] & ~one) | (passes ? one : 0));
             }
-            store(c, type, at, relu && x < 0 ? 0 : x);
+            if (relu && (other_relu() ? !(x > 0) : x < 0)) x = 0;
+            store(c, type, at, x);
         }
     }
 }
