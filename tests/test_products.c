@@ -578,8 +578,7 @@ static struct problem new_chain(const struct chain_case *c)
         /* Whether a ReLU's derivative at 0 is 0 or 1 is for each library to say: no sum is 0. */
         const int apart = whole && p.ai[3 + 3 * i] == GLOW_ACT_RELU;
         aside = apart ? ldexp(0.5, -i) : 0;
-        if (!(c->stage[i].absent & NO_B) || apart)
-            to[1] = new_input(2, (int64_t[]){ 1, out }, 0.5);
+        if (!(c->stage[i].absent & NO_B) || apart) to[1] = new_input(2, (int64_t[]){ 1, out }, 0.5);
         aside = 0;
         if (!(c->stage[i].absent & NO_LOGS) && !whole)
             to[2] = new_input(2, (int64_t[]){ 1, out }, 0.3);

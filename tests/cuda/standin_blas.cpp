@@ -98,8 +98,8 @@ static std::vector<double> read(const struct operand &a, int m, int n, cublasCom
     return to;
 }
 
-/* What cuBLASLt makes of NaN and 0 is not written down: as our kernels have it (NaN stays, 0 does not
- * pass), or the other way. */
+/* What cuBLASLt makes of NaN and 0 is not written down: as our kernels have it (NaN stays, 0 does
+ * not pass), or the other way. */
 static bool other_relu()
 {
     static const char *text = getenv("CUDA_STANDIN_RELU");
@@ -113,6 +113,10 @@ static void multiply(int m, int n, int k, double alpha, const struct operand &a,
     std::vector<double> left = read(a, m, k, how), right = read(b, k, n, how), sum((size_t)m);
     unsigned char *mask = (unsigned char *)end.mask;
     bool bias = end.kind & CUBLASLT_EPILOGUE_BIAS, relu = end.kind & CUBLASLT_EPILOGUE_RELU;
+    /* Another epilogue may be another kernel, which adds up in another way. */
+    const int lost = !mask || end.kind == CUBLASLT_EPILOGUE_DRELU ? 0
+                     : a.type == CUDA_R_16BF                      ? 9
+                                                                  : 1; /* bits of a sum */
     for (int j = 0; j < n; j++) {
         double total = 0;
         for (double &s : sum) s = 0;
@@ -121,6 +125,8 @@ static void multiply(int m, int n, int k, double alpha, const struct operand &a,
             double x = right[(size_t)j * (size_t)k + (size_t)p];
             total += x;
             for (int i = 0; i < m; i++) sum[(size_t)i] += column[i] * x;
+            for (int i = 0; i < m && lost; i++)
+                sum[(size_t)i] = rounded((float)sum[(size_t)i], lost);
         }
         if (end.kind == CUBLASLT_EPILOGUE_BGRADB) store(end.vector, type, j, total);
         for (int i = 0; i < m; i++) {
