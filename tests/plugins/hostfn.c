@@ -1,6 +1,7 @@
 /* hostfn: a custom operation with "cuda" kernels as version 1.0 had them, functions of the host,
  * built against that header (-DHEADER): its records are shorter than today's. The function for f64
- * stands first and claims success, and says so; that for f32 refuses, so that a test sees it called. */
+ * stands first and claims success, and says so; that for f32 refuses, so that a test sees it
+ * called. */
 #include HEADER
 #include <stdio.h>
 
