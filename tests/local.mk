@@ -160,7 +160,7 @@ noinst_HEADERS += \
 	%D%/scratch.h
 # What docs/abi.md promises of the header and the modules; also alone, as check-abi.
 abi_tests = %D%/abi/header.sh %D%/abi/symbols.sh %D%/abi/abidiff.sh %D%/abi/frozen.sh
-program_tests = %D%/test_examples.sh %D%/test_resume.sh
+program_tests = %D%/test_examples.sh
 TESTS += $(abi_tests) $(program_tests) %D%/bad/run.sh %D%/fuzz_config.sh
 dist_check_SCRIPTS += $(abi_tests) $(program_tests) %D%/bad/run.sh %D%/fuzz_config.sh
 check-abi: all
