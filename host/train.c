@@ -21,6 +21,8 @@
 #include "sampling.h"
 #include "session.h"
 
+enum { ENDLESS_TEST_ROWS = 10000 }; /* of a test split without end, when eval_rows asks for all */
+
 struct training {
     struct session session;
     struct trainer trainer;
@@ -279,7 +281,8 @@ static glow_status test(struct training *t, int64_t rows, int64_t logged)
     struct evaluation *e = &t->last_test;
     *e = (struct evaluation){ 0 };
     if (data_count(t->test) == 0) return GLOW_OK;
-    if (data_count(t->test) == INT64_MAX && rows == 0) rows = s->eval_rows ? s->eval_rows : 10000;
+    if (rows == 0 && data_count(t->test) == INT64_MAX)
+        rows = s->eval_rows ? s->eval_rows : ENDLESS_TEST_ROWS;
     TRY(evaluate(t->session.model, t->test, s->batch, rows, s->eval_average, s->seed, e, NULL));
     if (e->rows == logged) return GLOW_OK;
     struct runlog_field fields[] = { NUMBER("bits_per_dim", e->bits), NUMBER("nats", e->nats),
@@ -475,7 +478,7 @@ static glow_status finish(struct training *t)
     char time[32], path[RUN_PATH];
     int64_t logged;
     TRY(save(t));
-    fprintf(stderr, "trained  %s; now the test rows and samples\n",
+    fprintf(stderr, "trained  %s; now all test rows, and samples\n",
             progress_time(t->seconds, time, sizeof time));
     TRY(rows_tested(t, &logged));
     TRY(test(t, 0, logged));
