@@ -478,7 +478,7 @@ static glow_status finish(struct training *t)
     char time[32], path[RUN_PATH];
     int64_t logged;
     TRY(save(t));
-    fprintf(stderr, "trained  %s; now all test rows, and samples\n",
+    fprintf(stderr, "trained  %s; now the test rows and samples\n",
             progress_time(t->seconds, time, sizeof time));
     TRY(rows_tested(t, &logged));
     TRY(test(t, 0, logged));
