@@ -29,6 +29,7 @@ check_PROGRAMS += \
 	%D%/test_options \
 	%D%/test_picture \
 	%D%/test_plot \
+	%D%/test_pool \
 	%D%/test_products \
 	%D%/test_registry \
 	%D%/test_runlog \
