@@ -29,9 +29,9 @@ void rows_close(struct rows *);
 int64_t rows_count(const struct rows *);
 /* Rows [first, first + n) as (n, ...) of the model's real type. */
 glow_status rows_read(struct rows *, int64_t first, int64_t n, void *x);
-/* Puts rows [first, first + n) into a program's input "x", by way of x, and runs it; the noise of a
- * row depends on the seed and its number in the split,
- * or among the files. GLOW_ECANCEL after an interrupt. */
+/* Puts rows [first, first + n) into a program's input "x", by way of x, and runs it. The noise of a
+ * row depends on the seed and its number in the split, or among the files. GLOW_ECANCEL after an
+ * interrupt. */
 glow_status rows_run(struct rows *, struct program *, uint64_t seed, int64_t first, int64_t n,
                      void *x);
 /* "17", "face.png", "faces.npy[3]": the row's number in the split, or its file. */
