@@ -26,6 +26,7 @@ check_PROGRAMS += \
 	%D%/test_instance \
 	%D%/test_kernels \
 	%D%/test_npy \
+	%D%/test_operations \
 	%D%/test_options \
 	%D%/test_picture \
 	%D%/test_plot \
@@ -46,6 +47,7 @@ check_LTLIBRARIES += %D%/libkernels_test.la
 kernels_LIBS = %D%/libkernels_test.la $(LDADD)
 %C%_test_cpu_LDADD = $(kernels_LIBS)
 %C%_test_kernels_LDADD = $(kernels_LIBS)
+%C%_test_operations_LDADD = $(kernels_LIBS)
 %C%_test_products_LDADD = $(kernels_LIBS)
 
 # The engine and its plug-ins: small models on the rig, and the conformance suite.
@@ -64,6 +66,7 @@ check_PROGRAMS += \
 	%D%/test_conform \
 	%D%/test_flow \
 	%D%/test_fuse \
+	%D%/test_fused \
 	%D%/test_gradient \
 	%D%/test_graph \
 	%D%/test_model \
@@ -94,6 +97,7 @@ check_PROGRAMS += \
 %C%_test_conform_LDADD = $(engine_LIBS)
 %C%_test_flow_LDADD = $(engine_LIBS)
 %C%_test_fuse_LDADD = $(engine_LIBS)
+%C%_test_fused_LDADD = $(engine_LIBS)
 %C%_test_gradient_LDADD = $(engine_LIBS)
 %C%_test_graph_LDADD = $(engine_LIBS)
 %C%_test_model_LDADD = $(engine_LIBS)
