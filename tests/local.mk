@@ -37,6 +37,11 @@ check_PROGRAMS += \
 	%D%/test_safetensors \
 	%D%/test_shuffle
 
+%C%_test_data_SOURCES = \
+	%D%/made_data.c \
+	%D%/made_data.h \
+	%D%/test_data.c
+
 # The CPU's kernels against a naive reference.
 check_LTLIBRARIES += %D%/libkernels_test.la
 %C%_libkernels_test_la_SOURCES = \
