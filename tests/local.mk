@@ -54,6 +54,10 @@ kernels_LIBS = %D%/libkernels_test.la $(LDADD)
 %C%_test_kernels_LDADD = $(kernels_LIBS)
 %C%_test_operations_LDADD = $(kernels_LIBS)
 %C%_test_products_LDADD = $(kernels_LIBS)
+%C%_test_products_SOURCES = \
+	%D%/problem.c \
+	%D%/problem.h \
+	%D%/test_products.c
 
 # The engine and its plug-ins: small models on the rig, and the conformance suite.
 check_LTLIBRARIES += %D%/librig.la
