@@ -171,6 +171,7 @@ TESTS += $(check_PROGRAMS)
 endif
 noinst_HEADERS += \
 	%D%/compile.h \
+	%D%/describe.h \
 	%D%/scratch.h
 # What docs/abi.md promises of the header and the modules; also alone, as check-abi.
 abi_tests = %D%/abi/header.sh %D%/abi/symbols.sh %D%/abi/abidiff.sh %D%/abi/frozen.sh
