@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include "model.h"
 #include "options.h"
 #include "philox.h"
 
@@ -52,6 +53,22 @@ void conform_noise(uint64_t stream, uint32_t dist, double *out, int64_t n)
         philox_gauss(w.v[0], w.v[1], two);
         out[i] = dist == GLOW_GAUSS ? two[0] : philox_uniform(w.v[0]);
     }
+}
+
+glow_status conform_perturb(struct model *m, uint64_t stream)
+{
+    for (int i = 0; i < m->n_params; i++) {
+        int64_t n = m->params[i].count;
+        if (m->params[i].flags & GLOW_PARAM_FROZEN) continue;
+        double *w = calloc(2 * (size_t)n, sizeof *w);
+        if (!w) return fail_memory(2 * (size_t)n * sizeof *w, "conformance");
+        model_get(m, m->weights, i, w);
+        conform_noise(stream + (uint64_t)i, GLOW_GAUSS, w + n, n);
+        for (int64_t k = 0; k < n; k++) w[k] += 0.1 * w[n + k];
+        model_set(m, m->weights, i, w);
+        free(w);
+    }
+    return GLOW_OK;
 }
 
 /* ---------------------------------------------------------------- options */

@@ -51,4 +51,7 @@ glow_status conform_variants(const struct glow_desc *,
 glow_status conform_options(struct registry *, const struct plugin_info *, struct conform_report *);
 /* Deterministic numbers for inputs and perturbations. */
 void conform_noise(uint64_t stream, uint32_t dist, double *out, int64_t n);
+/* Moves the parameters that are trained off their initial values, which are often special. */
+struct model;
+glow_status conform_perturb(struct model *, uint64_t stream);
 #endif

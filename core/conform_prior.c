@@ -12,32 +12,16 @@ enum { GRID = 4096 }; /* points of the integral, also the number of samples */
 #define EXTENT 12.0   /* the integral is taken over [-EXTENT, EXTENT] */
 
 static glow_status open_prior(struct registry *registry, const char *id, const char *extra,
-                              const char *input, int64_t n, struct model **m)
+                              const char *input, struct model **m)
 {
     struct config *c;
     char text[1024];
-    (void)n;
     snprintf(text, sizeof text,
              "model: { input = %s; flow = ( ); prior: { y = { type = \"%s\"; %s }; }; };", input,
              id, extra);
     TRY(config_parse(&c, text, "check"));
     return model_new(m, c, registry,
                      &(struct model_options){ .threads = 1, .real = DT_F64, .seed = 7 });
-}
-
-/* Moves the parameters off their initial values. */
-static void perturb(struct model *m)
-{
-    for (int i = 0; i < m->n_params; i++) {
-        double *w = calloc(2 * (size_t)m->params[i].count, sizeof *w),
-               *noise = w + m->params[i].count;
-        if (!w) return;
-        model_get(m, m->weights, i, w);
-        conform_noise(50 + (uint64_t)i, GLOW_GAUSS, noise, m->params[i].count);
-        for (int64_t k = 0; k < m->params[i].count; k++) w[k] += 0.1 * noise[k];
-        model_set(m, m->weights, i, w);
-        free(w);
-    }
 }
 
 /* 1-D: the integral of the density, and its moments against those of samples. */
@@ -178,13 +162,13 @@ static glow_status visit_variant(void *context, const char *variant)
         snprintf(options, sizeof options, "%s %s", variant, c->extra);
         snprintf(subject, sizeof subject, "prior %s, %s input %s", c->info->desc->id,
                  *variant ? variant : "defaults", inputs[i]);
-        if (open_prior(c->registry, c->info->desc->id, options, inputs[i], 0, &m) != GLOW_OK) {
+        if (open_prior(c->registry, c->info->desc->id, options, inputs[i], &m) != GLOW_OK) {
             conform_add(c->r, subject, "accepts the latent", VERDICT_SKIP, "%s", fail_message());
             continue;
         }
         c->accepted++;
-        perturb(m);
-        glow_status status = model_dimensions(m) == 1 ? check_density(subject, m, c->r) : GLOW_OK;
+        glow_status status = conform_perturb(m, 50);
+        if (status == GLOW_OK && model_dimensions(m) == 1) status = check_density(subject, m, c->r);
         if (status == GLOW_OK) status = check_round_trip(subject, m, c->r);
         if (status == GLOW_OK) status = check_gradient(subject, m, c->r);
         if (status != GLOW_OK)

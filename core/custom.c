@@ -22,6 +22,17 @@ const struct glow_kernel *custom_kernel(const struct graph *g, const struct glow
     return NULL;
 }
 
+void custom_types(const struct graph *g, const struct node *n, struct glow_type *types)
+{
+    for (uint32_t k = 0; k < n->n_in; k++) {
+        if (n->in[k])
+            types[k] = g->values[n->in[k]].type;
+        else
+            types[k].rank = -1;
+    }
+    for (uint32_t k = 0; k < n->n_out; k++) types[n->n_in + k] = g->values[n->out0 + k].type;
+}
+
 static const struct plugin_info *find(struct graph *g, const char *id)
 {
     const struct plugin_info *info;

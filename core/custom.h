@@ -12,4 +12,7 @@ glow_status custom_gradient(struct graph *, const struct node *, const value_id 
                             value_id *din);
 /* The kernel for the graph's backend and real type, or NULL. */
 const struct glow_kernel *custom_kernel(const struct graph *, const struct glow_custom *);
+/* What a kernel is told of a CUSTOM node: the types of n_in inputs, rank -1 for absent ones, then
+ * those of n_out outputs. */
+void custom_types(const struct graph *, const struct node *, struct glow_type *types);
 #endif

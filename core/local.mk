@@ -87,6 +87,8 @@ noinst_LTLIBRARIES += %D%/libcore.la
 	%D%/shuffle.h \
 	%D%/source.c \
 	%D%/source.h \
+	%D%/specimen.c \
+	%D%/specimen.h \
 	%D%/status.c \
 	%D%/status.h \
 	%D%/tensor.h \

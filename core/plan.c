@@ -272,18 +272,11 @@ static int64_t scratch_bytes(const struct graph *g, const struct plan *p, uint32
                       .ai = n->ai,
                       .ad = n->ad };
     plan_tensors(g, p, n, in, out);
-    if (n->op == OP_CUSTOM) {
-        struct glow_type types[128];
-        for (uint32_t k = 0; k < n->n_in; k++) {
-            if (n->in[k])
-                types[k] = g->values[n->in[k]].type;
-            else
-                types[k].rank = -1;
-        }
-        for (uint32_t k = 0; k < n->n_out; k++) types[n->n_in + k] = g->values[n->out0 + k].type;
+    struct glow_type types[128];
+    if (n->op == OP_CUSTOM) { /* the backend adds its views of the operands */
+        custom_types(g, n, types);
         s.custom = custom_kernel(g, n->custom);
         s.types = types;
-        return (int64_t)g->backend->scratch(e, &s); /* the backend adds its views of the operands */
     }
     return (int64_t)g->backend->scratch(e, &s);
 }

@@ -175,13 +175,7 @@ static glow_status make_step(const struct compiler *c, uint32_t position, struct
     if (n->op == OP_CUSTOM) {
         struct glow_type *types = bump_alloc(memory, (n->n_in + (size_t)n->n_out) * sizeof *types);
         if (!types) return fail_memory(sizeof *types, "program");
-        for (uint32_t k = 0; k < n->n_in; k++) {
-            if (n->in[k])
-                types[k] = g->values[n->in[k]].type;
-            else
-                types[k].rank = -1;
-        }
-        for (uint32_t k = 0; k < n->n_out; k++) types[n->n_in + k] = g->values[n->out0 + k].type;
+        custom_types(g, n, types);
         s->custom = custom_kernel(g, n->custom);
         s->types = types;
     }

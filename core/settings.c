@@ -49,7 +49,9 @@ static const struct glow_option train_options[] = {
     OPTION("log_every", "steps between lines of log.jsonl", "steps", "10", "[1,inf)", GLOW_OPT_INT),
     OPTION("eval_every", "steps between evaluations on the test split; 0 = at the end only",
            "steps", "0", "[0,inf)", GLOW_OPT_INT),
-    OPTION("eval_rows", "rows of the test split that evaluations during training use; 0 = all",
+    OPTION("eval_rows",
+           "rows, the first of the test split, that evaluations during training use; 0 = all. The "
+           "one at the end uses all, or as many as these (10000 for 0) where rows have no end",
            "rows", "1000", "[0,inf)", GLOW_OPT_INT),
     OPTION("checkpoint_every", "steps between checkpoints; 0 = at the end only", "steps", "1000",
            "[0,inf)", GLOW_OPT_INT),

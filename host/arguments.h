@@ -42,6 +42,11 @@ struct argument {
             "compute threads; default train.threads. Results do not depend on it",                 \
             &(overrides)->threads, NULL                                                            \
     }
+#define ARGUMENT_RAW(raw)                                                                          \
+    {                                                                                              \
+        "raw", 0, ARGUMENT_FLAG, NULL, "the parameters themselves, not their moving average", raw, \
+            NULL                                                                                   \
+    }
 #define ARGUMENT_SEED(overrides)                                                                   \
     {                                                                                              \
         "seed", 0, ARGUMENT_OVERRIDE, "N",                                                         \

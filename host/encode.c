@@ -44,10 +44,7 @@ static glow_status encode_rows(struct session *s, struct rows *rows, bool averag
     TRY_OUT(program_make(&p, m, &o));
     for (int64_t done = 0; done < n; done += o.batch) {
         int64_t part = n - done < o.batch ? n - done : o.batch;
-        if (cancel_requested) TRY_OUT(fail(GLOW_ECANCEL, "interrupted"));
-        TRY_OUT(rows_read(rows, done, part, buffer));
-        TRY_OUT(port_write(p, program_input(p, "x"), part, buffer));
-        TRY_OUT(program_run(p, s->settings.seed, 0, rows_number(rows, done)));
+        TRY_OUT(rows_run(rows, p, s->settings.seed, done, part, buffer));
         for (int i = 0; i < m->n_latents; i++) {
             TRY_OUT(program_fetch(p, latents_output(p, i), part, buffer));
             TRY_OUT(npy_append(writers[i], buffer, part));
@@ -93,14 +90,8 @@ static int run(const struct command *c, int argc, char **argv)
     int first;
     const struct argument table[] = {
         { "out", 'o', ARGUMENT_TEXT, "DIR", "where the arrays go; default latents", &q.dir, NULL },
-        { "split", 0, ARGUMENT_TEXT, "NAME", "without files: train, valid or test; default test",
-          &q.rows.split, NULL },
-        { "first", 0, ARGUMENT_COUNT, "N", "of the split: number of the first row", &q.rows.first,
-          NULL },
-        { "rows", 'n', ARGUMENT_COUNT, "N", "of the split: how many; 0 = all", &q.rows.count,
-          NULL },
-        { "raw", 0, ARGUMENT_FLAG, NULL, "the parameters themselves, not their moving average",
-          &q.raw, NULL },
+        ROWS_ARGUMENTS(&q.rows),
+        ARGUMENT_RAW(&q.raw),
         ARGUMENT_SET(&q.overrides),
         ARGUMENT_THREADS(&q.overrides),
         ARGUMENT_SEED(&q.overrides),

@@ -108,8 +108,7 @@ static int run(const struct command *c, int argc, char **argv)
     const struct argument table[] = {
         { "split", 0, ARGUMENT_TEXT, "NAME", "train, valid or test; default test", &q.split, NULL },
         { "rows", 'n', ARGUMENT_COUNT, "N", "the first N rows only; 0 = all", &q.rows, NULL },
-        { "raw", 0, ARGUMENT_FLAG, NULL, "the parameters themselves, not their moving average",
-          &q.raw, NULL },
+        ARGUMENT_RAW(&q.raw),
         { "json", 0, ARGUMENT_FLAG, NULL, "print an object", &q.json, NULL },
         { "density", 0, ARGUMENT_TEXT, "FILE.png", "models of the plane: a picture of the density",
           &q.density, NULL },

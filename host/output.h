@@ -1,6 +1,7 @@
 /* output.h - where rows that a model made go: pictures and arrays. */
 #ifndef HOST_OUTPUT_H
 #define HOST_OUTPUT_H
+#include "arguments.h"
 #include "model.h"
 
 struct output {
@@ -9,6 +10,16 @@ struct output {
     const char *images; /* a directory for one PNG a row */
     int64_t columns;    /* of the grid; 0: about as many as rows */
 };
+
+/* The options for all but the picture, whose default has another name in each command. */
+/* clang-format off */
+#define OUTPUT_ARGUMENTS(output)                                                                   \
+    { "columns", 0, ARGUMENT_COUNT, "N", "of the picture; 0 = about as many as rows",              \
+      &(output)->columns, NULL },                                                                  \
+    { "npy", 0, ARGUMENT_TEXT, "FILE.npy",                                                         \
+      "an array (n, channels, height, width) or (n, dimensions)", &(output)->npy, NULL },          \
+    { "images", 0, ARGUMENT_TEXT, "DIR", "a PNG for each row", &(output)->images, NULL }
+/* clang-format on */
 
 /* Bytes of one row of the model's real type. */
 size_t output_row_bytes(const struct model *);

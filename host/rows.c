@@ -7,6 +7,7 @@
 #include "graph.h"
 #include "npy.h"
 #include "picture.h"
+#include "port.h"
 
 struct source { /* one file */
     const char *path;
@@ -153,7 +154,6 @@ void rows_close(struct rows *r)
 
 int64_t rows_count(const struct rows *r) { return r->count; }
 bool rows_are_files(const struct rows *r) { return !r->data; }
-int64_t rows_number(const struct rows *r, int64_t i) { return r->first + i; }
 
 glow_status rows_read(struct rows *r, int64_t first, int64_t n, void *x)
 {
@@ -169,6 +169,15 @@ glow_status rows_read(struct rows *r, int64_t first, int64_t n, void *x)
     glow_status status = data_read(r->data, index, n, r->model->real, x);
     free(index);
     return status;
+}
+
+glow_status rows_run(struct rows *r, struct program *p, uint64_t seed, int64_t first, int64_t n,
+                     void *x)
+{
+    if (cancel_requested) return fail(GLOW_ECANCEL, "interrupted");
+    TRY(rows_read(r, first, n, x));
+    TRY(port_write(p, program_input(p, "x"), n, x));
+    return program_run(p, seed, 0, r->first + first);
 }
 
 const char *rows_name(const struct rows *r, int64_t i, char *buf, size_t size)

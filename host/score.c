@@ -45,10 +45,7 @@ static glow_status score_rows(struct session *s, struct rows *rows, bool average
     printf("%s,nats,bits_per_dim\n", rows_are_files(rows) ? "file" : "index");
     for (int64_t done = 0; done < n; done += o.batch) {
         int64_t part = n - done < o.batch ? n - done : o.batch;
-        if (cancel_requested) TRY_OUT(fail(GLOW_ECANCEL, "interrupted"));
-        TRY_OUT(rows_read(rows, done, part, x));
-        TRY_OUT(port_write(p, program_input(p, "x"), part, x));
-        TRY_OUT(program_run(p, s->settings.seed, 0, rows_number(rows, done)));
+        TRY_OUT(rows_run(rows, p, s->settings.seed, done, part, x));
         TRY_OUT(program_read(p, program_output(p, "loglik"), o.batch, nats));
         for (int64_t i = 0; i < part; i++) {
             print_name(rows_name(rows, done + i, name, sizeof name), rows_are_files(rows));
@@ -79,17 +76,8 @@ static int run(const struct command *c, int argc, char **argv)
     struct request q = { .rows = { .split = "test" } };
     int first;
     const struct argument table[] = {
-        { "split", 0, ARGUMENT_TEXT, "NAME", "without files: train, valid or test; default test",
-          &q.rows.split, NULL },
-        { "first", 0, ARGUMENT_COUNT, "N", "of the split: number of the first row", &q.rows.first,
-          NULL },
-        { "rows", 'n', ARGUMENT_COUNT, "N", "of the split: how many; 0 = all", &q.rows.count,
-          NULL },
-        { "raw", 0, ARGUMENT_FLAG, NULL, "the parameters themselves, not their moving average",
-          &q.raw, NULL },
-        ARGUMENT_SET(&q.overrides),
-        ARGUMENT_THREADS(&q.overrides),
-        ARGUMENT_SEED(&q.overrides),
+        ROWS_ARGUMENTS(&q.rows),        ARGUMENT_RAW(&q.raw),        ARGUMENT_SET(&q.overrides),
+        ARGUMENT_THREADS(&q.overrides), ARGUMENT_SEED(&q.overrides),
     };
     int result = arguments_parse(c, table, sizeof table / sizeof *table, argc, argv, 1, -1, &first);
     if (result == GLOW_OK) {

@@ -21,6 +21,8 @@
 #include "sampling.h"
 #include "session.h"
 
+enum { ENDLESS_TEST_ROWS = 10000 }; /* of a test split without end, when eval_rows asks for all */
+
 struct training {
     struct session session;
     struct trainer trainer;
@@ -259,16 +261,30 @@ static glow_status log_rejected(struct training *t)
     return runlog_write(t->log, "rejected", (int64_t)t->trainer.step, FIELDS(fields));
 }
 
+/* The rows of the last evaluation in the log, if that was at this step; else 0. */
+static glow_status rows_tested(const struct training *t, int64_t *rows)
+{
+    char path[RUN_PATH];
+    struct runlog_series tests;
+    TRY(runlog_read(&tests, run_path(path, t->dir, "log.jsonl"), "test", "rows"));
+    bool now = tests.n && (uint64_t)tests.step[tests.n - 1] == t->trainer.step;
+    *rows = now ? (int64_t)tests.value[tests.n - 1] : 0;
+    runlog_series_free(&tests);
+    return GLOW_OK;
+}
+
 /* Evaluates on the test split; rows 0: all of it. Sets last_test.rows to 0 when there are no rows.
- */
-static glow_status test(struct training *t, int64_t rows)
+ * `logged` is what rows_tested says: a run that is resumed at its end logs no evaluation twice. */
+static glow_status test(struct training *t, int64_t rows, int64_t logged)
 {
     const struct settings *s = &t->session.settings;
     struct evaluation *e = &t->last_test;
     *e = (struct evaluation){ 0 };
     if (data_count(t->test) == 0) return GLOW_OK;
-    if (data_count(t->test) == INT64_MAX && rows == 0) rows = s->eval_rows ? s->eval_rows : 10000;
+    if (rows == 0 && data_count(t->test) == INT64_MAX)
+        rows = s->eval_rows ? s->eval_rows : ENDLESS_TEST_ROWS;
     TRY(evaluate(t->session.model, t->test, s->batch, rows, s->eval_average, s->seed, e, NULL));
+    if (e->rows == logged) return GLOW_OK;
     struct runlog_field fields[] = { NUMBER("bits_per_dim", e->bits), NUMBER("nats", e->nats),
                                      NUMBER("rows", e->rows) };
     return runlog_write(t->log, "test", (int64_t)t->trainer.step, FIELDS(fields));
@@ -279,9 +295,16 @@ static glow_status save(struct training *t)
     return run_save_checkpoint(t->dir, &t->trainer, t->session.settings.keep);
 }
 
+static const char *samples_path(char *buf, const struct training *t)
+{
+    char name[64];
+    snprintf(name, sizeof name, "samples-%" PRIu64 ".png", t->trainer.step);
+    return run_path(buf, t->dir, name);
+}
+
 static glow_status draw_samples(struct training *t)
 {
-    char path[RUN_PATH], name[64];
+    char path[RUN_PATH];
     struct model *m = t->session.model;
     const struct settings *s = &t->session.settings;
     if (!output_can_show(m)) return GLOW_OK;
@@ -293,8 +316,7 @@ static glow_status draw_samples(struct training *t)
     if (!temperature || !x) TRY_OUT(fail_memory((size_t)n * output_row_bytes(m), "samples"));
     TRY_OUT(sampling_temperatures(m, NULL, temperature));
     TRY_OUT(sampling_draw(m, temperature, n, s->seed, s->eval_average, x));
-    snprintf(name, sizeof name, "samples-%" PRIu64 ".png", t->trainer.step);
-    status = output_show(m, run_path(path, t->dir, name), x, n, s->sample_columns);
+    status = output_show(m, samples_path(path, t), x, n, s->sample_columns);
 out:
     free(temperature);
     free(x);
@@ -302,6 +324,16 @@ out:
 }
 
 static bool due(uint64_t step, int64_t every) { return every > 0 && step % (uint64_t)every == 0; }
+
+static glow_status look(struct training *t, bool tests, bool draws)
+{
+    if (tests) TRY(test(t, t->session.settings.eval_rows, 0));
+    if (tests && t->last_test.rows)
+        fprintf(stderr, "step %" PRIu64 ": %.4f bits/dim on %" PRId64 " test rows\n",
+                t->trainer.step, t->last_test.bits, t->last_test.rows);
+    if (draws) TRY(draw_samples(t));
+    return GLOW_OK;
+}
 
 /* What the settings ask for after a step; training time stands still. */
 static glow_status now_and_then(struct training *t)
@@ -313,14 +345,23 @@ static glow_status now_and_then(struct training *t)
          draws = due(step, s->sample_every);
     if (last || !(tests || saves || draws)) return GLOW_OK;
     pause_clock(t);
-    if (saves) TRY(save(t));
-    if (tests) TRY(test(t, s->eval_rows));
-    if (tests && t->last_test.rows)
-        fprintf(stderr, "step %" PRIu64 ": %.4f bits/dim on %" PRId64 " test rows\n", step,
-                t->last_test.bits, t->last_test.rows);
-    if (draws) TRY(draw_samples(t));
+    glow_status status = saves ? save(t) : GLOW_OK;
+    if (status == GLOW_OK) status = look(t, tests, draws);
     proceed(t);
-    return GLOW_OK;
+    return status;
+}
+
+/* What a run that ended right after it had saved this step did not come to. */
+static glow_status catch_up(struct training *t)
+{
+    char path[RUN_PATH];
+    int64_t logged;
+    const struct settings *s = &t->session.settings;
+    uint64_t step = t->trainer.step;
+    if (step == 0 || (int64_t)step >= s->steps) return GLOW_OK;
+    TRY(rows_tested(t, &logged));
+    bool tests = due(step, s->eval_every) && logged == 0;
+    return look(t, tests, due(step, s->sample_every) && access(samples_path(path, t), F_OK));
 }
 
 /* ---------------------------------------------------------------- the loop */
@@ -351,9 +392,13 @@ static int64_t report_every(const struct settings *s)
     return n;
 }
 
-/* COMMAND_FAILED: training gave up. */
+/* COMMAND_FAILED: training gave up. Interrupted, also while it looks at the test rows: GLOW_OK
+ * before the last step. */
 static int loop(struct training *t)
 {
+    glow_status status = catch_up(t);
+    if (status == GLOW_ECANCEL) return GLOW_OK;
+    TRY(status);
     const struct settings *s = &t->session.settings;
     const struct data_batch *batch;
     t->smooth = NAN;
@@ -365,7 +410,7 @@ static int loop(struct training *t)
     while ((int64_t)t->trainer.step < s->steps && !cancel_requested) {
         TRY(data_stream_next(t->stream, &batch));
         if (!batch) return fail(GLOW_EINVAL, "%s: no rows to train on", data_describe(t->data));
-        glow_status status = trainer_step(&t->trainer, batch->x, &t->report);
+        status = trainer_step(&t->trainer, batch->x, &t->report);
         bool last = (int64_t)t->trainer.step == s->steps || cancel_requested;
         if (status == GLOW_OK && t->report.steps == 0 && last)
             status = trainer_report(&t->trainer, &t->report);
@@ -377,7 +422,9 @@ static int loop(struct training *t)
             progress_update(&t->progress, (int64_t)t->trainer.step, s->batch, t->smooth);
         if (due(t->trainer.step, s->log_every) || (int64_t)t->trainer.step == s->steps)
             TRY(log_step(t));
-        TRY(now_and_then(t));
+        status = now_and_then(t);
+        if (status == GLOW_ECANCEL) break;
+        TRY(status);
     }
     t->seconds += clock_seconds() - t->mark;
     progress_end(&t->progress, (int64_t)t->trainer.step, t->smooth);
@@ -428,18 +475,19 @@ static glow_status draw_curves(const struct training *t)
 static glow_status finish(struct training *t)
 {
     const struct model *m = t->session.model;
-    char time[32];
+    char time[32], path[RUN_PATH];
+    int64_t logged;
     TRY(save(t));
     fprintf(stderr, "trained  %s; now the test rows and samples\n",
             progress_time(t->seconds, time, sizeof time));
-    TRY(test(t, 0));
+    TRY(rows_tested(t, &logged));
+    TRY(test(t, 0, logged));
     TRY(draw_samples(t));
     TRY(draw_curves(t));
     TRY(save_result(t));
     if (t->last_test.rows) evaluation_print(stdout, "test", &t->last_test);
     printf("model    %s/checkpoint.safetensors\n", t->dir);
-    if (output_can_show(m))
-        printf("samples  %s/samples-%" PRIu64 ".png\n", t->dir, t->trainer.step);
+    if (output_can_show(m)) printf("samples  %s\n", samples_path(path, t));
     printf("curves   %s/loss.svg, of %s/log.jsonl\n", t->dir, t->dir);
     fprintf(stderr,
             "\nTry next:\n  glow sample %s --temperature 0.7 --out samples.png\n"

@@ -342,6 +342,7 @@ phase_sanitizer()
     step memcheck-engine 500 do_sanitize memcheck tests/cuda/test_cuda
     step racecheck-engine 500 do_sanitize racecheck tests/cuda/test_cuda
     step memcheck-kernels 500 do_sanitize memcheck tests/test_kernels
+    step memcheck-operations 300 do_sanitize memcheck tests/test_operations
 }
 
 phase_cpu() { step check 560 do_make_check; }

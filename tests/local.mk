@@ -26,14 +26,21 @@ check_PROGRAMS += \
 	%D%/test_instance \
 	%D%/test_kernels \
 	%D%/test_npy \
+	%D%/test_operations \
 	%D%/test_options \
 	%D%/test_picture \
 	%D%/test_plot \
+	%D%/test_pool \
 	%D%/test_products \
 	%D%/test_registry \
 	%D%/test_runlog \
 	%D%/test_safetensors \
 	%D%/test_shuffle
+
+%C%_test_data_SOURCES = \
+	%D%/made_data.c \
+	%D%/made_data.h \
+	%D%/test_data.c
 
 # The CPU's kernels against a naive reference.
 check_LTLIBRARIES += %D%/libkernels_test.la
@@ -45,7 +52,12 @@ check_LTLIBRARIES += %D%/libkernels_test.la
 kernels_LIBS = %D%/libkernels_test.la $(LDADD)
 %C%_test_cpu_LDADD = $(kernels_LIBS)
 %C%_test_kernels_LDADD = $(kernels_LIBS)
+%C%_test_operations_LDADD = $(kernels_LIBS)
 %C%_test_products_LDADD = $(kernels_LIBS)
+%C%_test_products_SOURCES = \
+	%D%/problem.c \
+	%D%/problem.h \
+	%D%/test_products.c
 
 # The engine and its plug-ins: small models on the rig, and the conformance suite.
 check_LTLIBRARIES += %D%/librig.la
@@ -63,6 +75,7 @@ check_PROGRAMS += \
 	%D%/test_conform \
 	%D%/test_flow \
 	%D%/test_fuse \
+	%D%/test_fused \
 	%D%/test_gradient \
 	%D%/test_graph \
 	%D%/test_model \
@@ -94,6 +107,7 @@ check_PROGRAMS += \
 %C%_test_conform_LDADD = $(engine_LIBS)
 %C%_test_flow_LDADD = $(engine_LIBS)
 %C%_test_fuse_LDADD = $(engine_LIBS)
+%C%_test_fused_LDADD = $(engine_LIBS)
 %C%_test_gradient_LDADD = $(engine_LIBS)
 %C%_test_graph_LDADD = $(engine_LIBS)
 %C%_test_model_LDADD = $(engine_LIBS)
@@ -159,10 +173,11 @@ TESTS += $(check_PROGRAMS)
 endif
 noinst_HEADERS += \
 	%D%/compile.h \
+	%D%/describe.h \
 	%D%/scratch.h
 # What docs/abi.md promises of the header and the modules; also alone, as check-abi.
 abi_tests = %D%/abi/header.sh %D%/abi/symbols.sh %D%/abi/abidiff.sh %D%/abi/frozen.sh
-program_tests = %D%/test_examples.sh %D%/test_resume.sh
+program_tests = %D%/test_examples.sh
 TESTS += $(abi_tests) $(program_tests) %D%/bad/run.sh %D%/fuzz_config.sh
 dist_check_SCRIPTS += $(abi_tests) $(program_tests) %D%/bad/run.sh %D%/fuzz_config.sh
 check-abi: all

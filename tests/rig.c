@@ -298,13 +298,8 @@ TCase *rig_case(const char *name)
 int rig_run(TCase *tests)
 {
     Suite *suite = suite_create("glow");
-    scratch_make();
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
+    int code = scratch_run(suite);
     registry_free(registry);
-    scratch_remove();
-    return failed != 0;
+    return code;
 }

@@ -1,7 +1,7 @@
 /* scratch.h - a directory of its own for each test program, removed when the program ends. */
 #ifndef TESTS_SCRATCH_H
 #define TESTS_SCRATCH_H
-#include <dirent.h>
+#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,15 +46,22 @@ static inline char *scratch_load(const char *name, size_t *n)
     fclose(file);
     return bytes;
 }
-/* Removes the directory with its files; subdirectories must be empty. */
+/* Removes the directory and all in it. */
 static inline void scratch_remove(void)
 {
-    DIR *directory = opendir(scratch_dir);
-    if (!directory) return;
-    for (struct dirent *entry; (entry = readdir(directory));)
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            if (remove(scratch_path(entry->d_name)) != 0) perror(entry->d_name);
-    closedir(directory);
-    rmdir(scratch_dir);
+    char command[100];
+    snprintf(command, sizeof command, "rm -rf '%s'", scratch_dir);
+    if (system(command) != 0) fprintf(stderr, "%s is left behind\n", scratch_dir);
+}
+/* Runs a suite in such a directory; returns what main does. */
+static inline int scratch_run(Suite *suite)
+{
+    SRunner *runner = srunner_create(suite);
+    scratch_make();
+    srunner_run_all(runner, CK_ENV);
+    scratch_remove();
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 #endif

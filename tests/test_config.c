@@ -250,7 +250,6 @@ int main(void)
 {
     Suite *suite = suite_create("config");
     TCase *tests = tcase_create("config");
-    scratch_make();
     tcase_add_test(tests, kinds_and_values);
     tcase_add_test(tests, text_round_trip);
     tcase_add_test(tests, value_text);
@@ -261,10 +260,5 @@ int main(void)
     tcase_add_test(tests, positions_in_lists);
     tcase_add_test(tests, messages);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    scratch_remove();
-    return failed != 0;
+    return scratch_run(suite);
 }

@@ -1,14 +1,10 @@
-/* test_cpu.c - the frame of the CPU backend: choice of instruction set, memory, threads, failures
+/* test_cpu.c - the frame of the CPU backend: choice of instruction set, memory, failures
  * of a step, plug-ins' kernels, profile, and the flat loops over parameters. */
 #include "kernels_run.h"
-#include "cpu/pool.h"
 #include <check.h>
 #include <math.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 /* ---------------------------------------------------------------- finding and opening */
@@ -89,96 +85,6 @@ START_TEST(memory_is_zeroed_aligned_and_has_margins)
     ck_assert_int_eq(backend_cpu.alloc(engine, (size_t)1 << 62, "big", &none), GLOW_ENOMEM);
     backend_cpu.release(engine, NULL);
     backend_cpu.close(engine);
-}
-END_TEST
-
-/* ---------------------------------------------------------------- threads */
-
-enum { TASKS = 1000 };
-struct tally {
-    atomic_int count[TASKS];
-    atomic_int by_worker[8];
-};
-
-static void tally_task(void *arg, int64_t task, int worker)
-{
-    struct tally *t = arg;
-    atomic_fetch_add(&t->count[task], 1);
-    atomic_fetch_add(&t->by_worker[worker], 1);
-}
-
-START_TEST(each_task_runs_once)
-{
-    static const int threads[] = { 1, 2, 3, 8 };
-    for (int i = 0; i < 4; i++) {
-        struct pool *pool;
-        struct tally *t = calloc(1, sizeof *t);
-        ck_assert_ptr_nonnull(t);
-        ck_assert_int_eq(pool_new(&pool, threads[i]), GLOW_OK);
-        ck_assert_int_eq(pool_threads(pool), threads[i]);
-        int wanted[TASKS] = { 0 }, total = 0;
-        for (int round = 0; round < 2000; round++) {
-            int n = round % 7 == 0 ? TASKS : round % 23;
-            for (int k = 0; k < n; k++) wanted[k]++;
-            total += n;
-            pool_run(pool, n, tally_task, t);
-            if (round % 500 == 0) usleep(1000); /* let them fall asleep */
-        }
-        for (int k = 0; k < TASKS; k++)
-            if (t->count[k] != wanted[k]) ck_abort_msg("task %d ran %d times", k, t->count[k]);
-        for (int k = 0; k < 8; k++) total -= t->by_worker[k];
-        ck_assert_int_eq(total, 0);
-        for (int k = threads[i]; k < 8; k++) ck_assert_int_eq(t->by_worker[k], 0);
-        pool_free(pool);
-        free(t);
-    }
-    pool_free(NULL);
-}
-END_TEST
-
-static void meet_task(void *arg, int64_t task, int worker)
-{
-    pthread_barrier_t *barrier = arg;
-    (void)task, (void)worker;
-    pthread_barrier_wait(barrier);
-}
-
-/* Tasks that wait for each other end only if so many threads really work, also those that slept. */
-START_TEST(sleeping_threads_are_woken)
-{
-    struct pool *pool;
-    pthread_barrier_t barrier;
-    ck_assert_int_eq(pool_new(&pool, 3), GLOW_OK);
-    pthread_barrier_init(&barrier, NULL, 3);
-    for (int round = 0; round < 20; round++) {
-        usleep(2000);
-        pool_run(pool, 3, meet_task, &barrier);
-    }
-    pthread_barrier_destroy(&barrier);
-    pool_free(pool);
-}
-END_TEST
-
-static double processor_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-START_TEST(idle_threads_sleep)
-{
-    struct pool *pool;
-    struct tally *t = calloc(1, sizeof *t);
-    ck_assert_ptr_nonnull(t);
-    ck_assert_int_eq(pool_new(&pool, 4), GLOW_OK);
-    pool_run(pool, TASKS, tally_task, t);
-    usleep(20000);
-    double before = processor_seconds();
-    usleep(200000);
-    ck_assert(processor_seconds() - before < 0.02);
-    pool_free(pool);
-    free(t);
 }
 END_TEST
 
@@ -442,9 +348,6 @@ int main(void)
     tcase_add_test(tcase, backends_by_name);
     tcase_add_test(tcase, instruction_set_by_environment);
     tcase_add_test(tcase, memory_is_zeroed_aligned_and_has_margins);
-    tcase_add_test(tcase, each_task_runs_once);
-    tcase_add_test(tcase, sleeping_threads_are_woken);
-    tcase_add_test(tcase, idle_threads_sleep);
     tcase_add_test(tcase, plug_in_kernels);
     tcase_add_test(tcase, run_stops_at_a_failure_and_keeps_times);
     tcase_add_test(tcase, optimizers);

@@ -1,165 +1,23 @@
-/* test_data.c - batches of a data set made for this test: which rows come, in what order, as what
- * numbers, whatever the number of workers; and what happens when the data set fails. */
+/* test_data.c - batches of a data set made for this test (made_data.h): which rows come, in what
+ * order, as what numbers, whatever the number of workers; and what happens when the data set fails.
+ */
 #include "data.h"
 
 #include <check.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "made_data.h"
 
 #undef fail /* an old name of ck_abort_msg; here it is that of status.h */
 
-/* ---------------------------------------------------------------- the data set
- * Row i of column X is (1,2,3) numbers from content(i, k); column "label" is i % 10 as i32, and the
- * misbehaviour is chosen by `make`. */
-
-enum { WIDTH = 6 };
-static struct make {
-    int64_t count;
-    uint32_t dtype, flags, role, column_size;
-    double lo, hi;
-    int64_t fail_at;   /* read fails at this row, -1: never */
-    int64_t fail_also; /* and, without a word, at this one; 0: never */
-    int fail_slowly;
-    const char *why; /* what it says then */
-    int open_code, worker_code;
-    int delay;      /* microseconds of a read */
-    int shows_keys; /* X holds the low bits of the row's key */
-    int height;
-} make;
-static atomic_int opened, closed, workers_opened, workers_closed, reading, most_reading, reads;
-
-static void make_default(void)
-{
-    make = (struct make){ .count = 100,
-                          .dtype = GLOW_U8,
-                          .role = GLOW_ROLE_X,
-                          .lo = 0,
-                          .hi = 255,
-                          .fail_at = -1,
-                          .height = 2,
-                          .column_size = sizeof(struct glow_column) };
-    opened = closed = workers_opened = workers_closed = reading = most_reading = reads = 0;
-}
-
-static int content(int64_t row, int k) { return (int)((row * 31 + k * 7 + row / 256) & 127); }
-
-/* The table of columns, with a stride that may be larger than this host's record. */
-static _Alignas(16) char table[2 * sizeof(struct glow_column) + 128];
-static struct glow_column *column_at(int i)
-{
-    return (struct glow_column *)(void *)(table + (size_t)i * make.column_size);
-}
-
-static int32_t open_split(const struct glow_self *self, const struct glow_data_open *request,
-                          void **state, struct glow_data_info *info)
-{
-    ck_assert_uint_eq(request->size, sizeof *request);
-    if (make.open_code) {
-        self->host->fail(self, make.why);
-        return make.open_code;
-    }
-    struct glow_column x = { .name = "x",
-                             .dtype = make.dtype,
-                             .role = make.role,
-                             .lo = make.lo,
-                             .hi = make.hi,
-                             .type = { .rank = 3, .dim = { 1, make.height, 3 } } };
-    struct glow_column label = { .name = "label", .dtype = GLOW_I32, .role = GLOW_ROLE_LABEL };
-    memset(table, 0xAB, sizeof table);
-    if (make.column_size >= sizeof x) {
-        *column_at(0) = x;
-        *column_at(1) = label;
-    }
-    info->columns = column_at(0);
-    info->column_size = make.column_size;
-    info->n_columns = 2;
-    info->count = make.count;
-    info->flags = make.flags;
-    *state = &make;
-    opened++;
-    return GLOW_OK;
-}
-
-static void close_split(void *state)
-{
-    ck_assert_ptr_eq(state, &make);
-    closed++;
-}
-
-static int32_t read_rows(const struct glow_self *self, void *state, const struct glow_data_read *r)
-{
-    int now = atomic_fetch_add(&reading, 1) + 1, most = most_reading;
-    while (now > most && !atomic_compare_exchange_weak(&most_reading, &most, now)) {}
-    if (make.delay) usleep((useconds_t)make.delay);
-    int32_t code = GLOW_OK;
-    ck_assert_ptr_eq(state, &make);
-    for (uint32_t i = 0; i < r->n; i++) {
-        if (make.fail_also && r->index[i] == make.fail_also) code = GLOW_EIO;
-        if (r->index[i] == make.fail_at) {
-            if (make.fail_slowly) usleep(100000);
-            if (make.why) self->host->fail(self, make.why);
-            code = GLOW_EIO;
-        }
-        for (int k = 0; r->dst[0] && k < WIDTH; k++) {
-            size_t at = i * (size_t)WIDTH + (size_t)k;
-            int v = make.shows_keys ? (int)(r->key[i] >> (8 * k) & 255) : content(r->index[i], k);
-            switch (make.dtype) {
-            case GLOW_U8: ((uint8_t *)r->dst[0])[at] = (uint8_t)v; break;
-            case GLOW_I32: ((int32_t *)r->dst[0])[at] = -v; break;
-            case GLOW_I64: ((int64_t *)r->dst[0])[at] = v * 1000000; break;
-            case GLOW_F32: ((float *)r->dst[0])[at] = (float)v / 3; break;
-            case GLOW_F64: ((double *)r->dst[0])[at] = v / 3.0; break;
-            }
-        }
-        if (r->dst[1]) ((int32_t *)r->dst[1])[i] = (int32_t)(r->index[i] % 10);
-    }
-    reading--;
-    reads++;
-    return code;
-}
-
-static int32_t worker_open(const struct glow_self *self, void *state, void **worker)
-{
-    if (make.worker_code) {
-        self->host->fail(self, "no worker today");
-        return make.worker_code;
-    }
-    *worker = state;
-    workers_opened++;
-    return GLOW_OK;
-}
-
-static void worker_close(void *state, void *worker)
-{
-    ck_assert_ptr_eq(state, worker);
-    workers_closed++;
-}
-
-static const struct glow_dataset dataset = { GLOW_HEAD(struct glow_dataset, GLOW_DATASET, 1, "made",
-                                                       "for tests", NULL, 0),
-                                             open_split,
-                                             close_split,
-                                             read_rows,
-                                             worker_open,
-                                             worker_close };
-static const struct plugin_info info = { .desc = &dataset.head, .file = "made.so" };
-
-static void host_fail(const struct glow_self *self, const char *why)
-{
-    fail(GLOW_EINVAL, "%s: %s", self->path, why);
-}
-static const struct glow_host host = { .size = sizeof host, .fail = host_fail };
-static char path[] = "data";
-static struct instance instance = { .self = { &host, path, NULL }, .info = &info, .path = path };
 static const struct glow_type anything;
 
 static struct data *open_data(void)
 {
     struct data *data;
-    ck_assert_msg(data_open_instance(&data, &instance, "train", &anything, 1) == GLOW_OK, "%s",
+    ck_assert_msg(data_open_instance(&data, &made_instance, "train", &anything, 1) == GLOW_OK, "%s",
                   fail_message());
     return data;
 }
@@ -192,7 +50,7 @@ static void collect(struct data *data, struct data_stream_options options, int64
         for (int64_t i = 0; i < options.batch; i++)
             for (int k = 0; k < WIDTH; k++)
                 ck_assert(((const float *)batch->x)[i * WIDTH + k] ==
-                          (float)(content(batch->index[i], k) / 255.0));
+                          (float)(made_content(batch->index[i], k) / 255.0));
     }
     data_stream_close(stream);
 }
@@ -304,7 +162,7 @@ START_TEST(one_pass_in_order)
                     int64_t at = row + i < count ? row + i : count - 1;
                     ck_assert_int_eq(batch->index[i], at);
                     ck_assert(((const float *)batch->x)[i * WIDTH + 5] ==
-                              (float)(content(at, 5) / 255.0));
+                              (float)(made_content(at, 5) / 255.0));
                 }
                 row += batch->rows;
             }
@@ -376,7 +234,7 @@ END_TEST
 /* What element k of row i must be as a real. */
 static double expected(int64_t row, int k)
 {
-    int v = content(row, k);
+    int v = made_content(row, k);
     switch (make.dtype) {
     case GLOW_U8: return (v - make.lo) / (make.hi - make.lo);
     case GLOW_I32: return -v;
@@ -440,8 +298,8 @@ START_TEST(direct_reading)
     for (int i = 0; i < 600; i++) {
         ck_assert_int_eq(labels[i], index[i] % 10);
         for (int k = 0; k < WIDTH; k++) {
-            ck_assert_int_eq(bytes[i * WIDTH + k], content(index[i], k));
-            ck_assert(reals[i * WIDTH + k] == (float)(content(index[i], k) / 255.0));
+            ck_assert_int_eq(bytes[i * WIDTH + k], made_content(index[i], k));
+            ck_assert(reals[i * WIDTH + k] == (float)(made_content(index[i], k) / 255.0));
         }
     }
     index[300] = 5000;
@@ -468,12 +326,12 @@ static void assert_refused(const struct glow_type *want, glow_status status, con
 {
     struct data *data;
     int before = opened - closed;
-    ck_assert_int_eq(data_open_instance(&data, &instance, "test", want, 1), status);
+    ck_assert_int_eq(data_open_instance(&data, &made_instance, "test", want, 1), status);
     ck_assert_ptr_null(data);
     ck_assert_msg(strstr(fail_message(), word) && strstr(fail_message(), "test"),
                   "\"%s\" lacks \"%s\"", fail_message(), word);
     ck_assert_int_eq(opened - closed, before);
-    make_default();
+    made_default();
 }
 
 START_TEST(refused)
@@ -501,7 +359,7 @@ START_TEST(refused)
     assert_refused(&want, GLOW_EINVAL, "gives 1x2x3, but the model takes 1:");
     want = (struct glow_type){ .rank = 3, .dim = { 1, 2, 3 } };
     struct data *data;
-    ck_assert_int_eq(data_open_instance(&data, &instance, "test", &want, 1), GLOW_OK);
+    ck_assert_int_eq(data_open_instance(&data, &made_instance, "test", &want, 1), GLOW_OK);
     struct data_stream *stream;
     ck_assert_int_eq(data_stream_open(&stream, data,
                                       &(struct data_stream_options){ .batch = 0, .dtype = DT_F32 }),
@@ -624,7 +482,7 @@ END_TEST
 START_TEST(serial_or_not)
 {
     for (int serial = 0; serial < 2; serial++) {
-        make_default();
+        made_default();
         make.flags = serial ? GLOW_DATA_SERIAL : 0;
         make.delay = 500;
         struct data *data = open_data();
@@ -774,7 +632,7 @@ int main(void)
 {
     Suite *suite = suite_create("data");
     TCase *tests = tcase_create("data");
-    tcase_add_checked_fixture(tests, make_default, NULL);
+    tcase_add_checked_fixture(tests, made_default, NULL);
     tcase_add_test(tests, shuffled_epochs);
     tcase_add_test(tests, epochs_in_order);
     tcase_add_test(tests, resumed_and_parallel);

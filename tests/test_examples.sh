@@ -67,5 +67,14 @@ for file in "$work"/own/*.so; do
     esac
     mv "$work/gone.so" "$file"
 done
+
+# A dataset without end: the evaluation that ends a training takes as many rows as train.eval_rows says.
+sed 's/info->count = .*/info->count = INT64_MAX;/' "$top/examples/stripes.c" > "$work/stripes.c"
+(cd "$work" && $cc -shared -fPIC -Iinclude stripes.c -o own/stripes.so) > "$work/log" 2>&1 ||
+    complain "endless stripes do not compile"
+configure actnorm stripes
+(cd "$work" && "$glow" train run.cfg --out endless --set train.eval_rows=7) > "$work/log" 2>&1 ||
+    complain "endless stripes do not train"
+grep -q '"rows": 7\b' "$work/endless/result.json" || complain "endless stripes: not evaluated on 7 rows"
 echo "$count examples"
 exit $failed

@@ -234,7 +234,6 @@ int main(void)
 {
     Suite *suite = suite_create("instance");
     TCase *tests = tcase_create("instance");
-    scratch_make();
     tcase_add_checked_fixture(tests, setup, teardown);
     tcase_add_test(tests, host_options);
     tcase_add_test(tests, children);
@@ -244,11 +243,5 @@ int main(void)
     tcase_add_test(tests, cache_directory);
     tcase_add_test(tests, cancelling);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    char command[200];
-    snprintf(command, sizeof command, "rm -rf '%s'", scratch_dir);
-    return system(command) != 0 || failed != 0;
+    return scratch_run(suite);
 }

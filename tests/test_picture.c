@@ -251,11 +251,5 @@ int main(void)
     tcase_add_test(tests, refused);
     tcase_set_timeout(tests, 60);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    scratch_make();
-    srunner_run_all(runner, CK_ENV);
-    scratch_remove();
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return scratch_run(suite);
 }

@@ -311,7 +311,6 @@ int main(void)
 {
     Suite *suite = suite_create("registry");
     TCase *tests = tcase_create("registry");
-    scratch_make();
     note_level = 2;
     tcase_set_timeout(tests, 60); /* the compiler runs */
     tcase_add_test(tests, bad_plugins);
@@ -322,11 +321,5 @@ int main(void)
     tcase_add_test(tests, search_path);
     tcase_add_test(tests, relative_paths);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    char command[200];
-    snprintf(command, sizeof command, "rm -rf '%s'", scratch_dir);
-    return system(command) != 0 || failed != 0;
+    return scratch_run(suite);
 }

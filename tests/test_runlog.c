@@ -227,11 +227,5 @@ int main(void)
     tcase_set_timeout(progress, 60);
     suite_add_tcase(suite, tests);
     suite_add_tcase(suite, progress);
-    SRunner *runner = srunner_create(suite);
-    scratch_make();
-    srunner_run_all(runner, CK_ENV);
-    scratch_remove();
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return scratch_run(suite);
 }

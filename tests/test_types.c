@@ -3,34 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include "rig.h"
-
-static struct model *model; /* f64; its instance "first" describes what the tests describe */
-
-static void setup(void)
-{
-    model = rig_model("input = [2]; flow = ( { layer = \"actnorm\"; name = \"first\"; }, { layer = "
-                      "\"actnorm\"; } );",
-                      DT_F64);
-}
-static void teardown(void) { model_free(model); }
-
-static struct graph *new_graph(uint32_t phase)
-{
-    struct graph *g;
-    ck_assert_int_eq(graph_new(&g, model, model->backend, DT_F64, 2, phase), GLOW_OK);
-    g->who = model->layers[0].self;
-    return g;
-}
-
-static const struct glow_self *self(int layer) { return &model->layers[layer].self->self; }
-
-static glow_value input(struct graph *g, int batched, int rank, int64_t d0, int64_t d1, int64_t d2)
-{
-    struct glow_type t = glow_real_type(rank, d0, d1, d2, 0);
-    t.batched = batched;
-    return graph_handle(g, graph_input(g, (int64_t)g->n_nodes, &t));
-}
+#include "describe.h"
 
 /* ---------------------------------------------------------------- types */
 

@@ -11,6 +11,9 @@ for file in config.cfg log.jsonl checkpoint.safetensors samples-40.png loss.svg 
     check "$file is written" test -s runs/small/$file
 done
 check "log: start, 8 lines of training, 2 tests" test "$(wc -l <runs/small/log.jsonl)" -eq 11
+check "evaluations during training: train.eval_rows" grep -q '"kind":"test","step":20,.*"rows":64}' runs/small/log.jsonl
+check "the one at the end: all rows" grep -q '"kind":"test","step":40,.*"rows":300}' runs/small/log.jsonl
+check "which the result is of" grep -q '"rows": 300' runs/small/result.json
 check "log: waiting time" grep -q '"waited"' runs/small/log.jsonl
 check "the picture is a PNG" grep -q PNG <(head -c 8 runs/small/samples-40.png)
 check "no progress escapes off a terminal" test -z "$("$glow" train small.cfg --out quiet 2>&1 | tr -dc '\033\r')"
