@@ -14,7 +14,9 @@ static glow_status prepare(struct session *s, const struct overrides *overrides)
         TRY(config_set(s->config, overrides->text[i]));
     TRY(settings_read(&s->settings, s->config));
     if (overrides && overrides->threads > 1024)
-        return fail(GLOW_EINVAL, "--threads: expected 1 to 1024");
+        return fail(GLOW_EINVAL,
+                    "--threads %" PRId64 ": expected 1 to 1024, or 0 for all processors",
+                    overrides->threads);
     if (overrides && overrides->threads) s->settings.threads = (int)overrides->threads;
     return registry_open(&s->registry, s->config);
 }
