@@ -89,6 +89,12 @@ for steps in 30 16; do # gives up on the way, ends before it would
 done
 check "and goes on" "$glow" train good --resume --steps 14 --set train.optimizer.lr=1e-3
 
+# a file that may not grow, as on a full disk
+small_files() { (ulimit -f 4; "$@"); }
+cp good/checkpoint.safetensors good.safetensors
+refuses 1 "File too large" small_files "$glow" train good --resume --steps 60
+check "the good checkpoint is left" cmp good/checkpoint.safetensors good.safetensors
+
 # two processes and one directory
 "$glow" train small.cfg --out busy --steps 1000000 2>busy.err &
 busy=$!
