@@ -77,12 +77,13 @@ glow_status session_build(struct session *s, const struct glow_type *input)
     return GLOW_OK;
 }
 
+/* The configuration's model as a text, empty when it has none. NULL when out of memory. */
 static char *model_text(const struct config *c)
 {
     char *all = config_text(c), *text = NULL;
     const struct config_node *model = config_find(c, "model");
     size_t size = all ? strlen(all) + 1 : 0;
-    if (model && all && (text = malloc(size))) config_value_text(model, text, size);
+    if (all && (text = calloc(1, size)) && model) config_value_text(model, text, size);
     free(all);
     return text;
 }
