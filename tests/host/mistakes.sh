@@ -95,6 +95,10 @@ cp good/checkpoint.safetensors good.safetensors
 refuses 1 "File too large" small_files "$glow" train good --resume --steps 60
 check "the good checkpoint is left" cmp good/checkpoint.safetensors good.safetensors
 
+# a plug-in that was copied in part
+head -c 3000 "$("$glow" plugins | grep -o '/.*/affine.so')" >cut.so
+refuses 2 "the file is cut short" "$glow" check ./cut.so
+
 # two processes and one directory
 "$glow" train small.cfg --out busy --steps 1000000 2>busy.err &
 busy=$!
