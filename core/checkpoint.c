@@ -144,6 +144,23 @@ static glow_status bad(const struct checkpoint *c, const char *what)
     return fail(GLOW_EINVAL, "%s: %s", c->path, what);
 }
 
+/* Steps and the seed are whole numbers that a checkpoint need not have. */
+static glow_status check_numbers(const struct checkpoint *c)
+{
+    static const char *const keys[] = { "step", "updates", "seed" };
+    for (size_t i = 0; i < GLOW_COUNT(keys); i++) {
+        const char *text = safetensors_metadata(c->file, keys[i]);
+        if (!text) continue;
+        errno = 0;
+        uint64_t n = strtoull(text, NULL, 10);
+        bool good = *text && strspn(text, "0123456789") == strlen(text) && !errno;
+        if (!good || (i < 2 && n > INT64_MAX))
+            return fail(GLOW_EINVAL, "%s: metadata \"%s\" is \"%.40s\", expected a whole number",
+                        c->path, keys[i], text);
+    }
+    return GLOW_OK;
+}
+
 glow_status checkpoint_open(struct checkpoint **out, const char *path)
 {
     glow_status status;
@@ -171,6 +188,7 @@ glow_status checkpoint_open(struct checkpoint **out, const char *path)
         status = bad(c, "the metadata holds no configuration or no instances");
         goto out;
     }
+    TRY_OUT(check_numbers(c));
     *out = c;
     return GLOW_OK;
 out:

@@ -115,10 +115,12 @@ static glow_status parse(struct config *c, const struct source *source, struct c
     if (!config_read_string(&tree, source->text ? source->text : "")) {
         const char *text = config_error_text(&tree) ? config_error_text(&tree) : "syntax error";
         struct source_line at = source_origin(source, config_error_line(&tree));
-        bool mixed = strstr(text, "mismatched element") != NULL;
-        status =
-            fail(GLOW_EINVAL, "%s:%d: %s%s", at.file, at.line, text,
-                 mixed ? " (elements of [ ] have one type; write 1.0, or use a list ( ))" : "");
+        const char *more = "";
+        if (strstr(text, "mismatched element"))
+            more = " (elements of [ ] have one type; write 1.0, or use a list ( ))";
+        if (strstr(text, "memory exhausted")) /* of the parser's stack, which has 10000 places */
+            more = " (groups and lists are nested too deeply)";
+        status = fail(GLOW_EINVAL, "%s:%d: %s%s", at.file, at.line, text, more);
         goto out;
     }
     *root = new_node(c, NULL, NULL, CONFIG_GROUP);

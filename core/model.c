@@ -22,28 +22,43 @@ static glow_status add_layer(struct model *m, struct instance *self)
     return GLOW_OK;
 }
 
-/* A name inside its chain: `name` if given, else the id; the second of the same name gets "_2". */
-static const char *element_name(struct model *m, const struct config_node *list, int index)
+/* What an element of a flow is called before equal names are told apart. */
+static const char *given_name(const struct config_node *e)
 {
-    const char *mine = NULL;
+    const struct config_node *name = config_member(e, "name"), *id = config_member(e, "layer");
+    const char *text = name ? config_string(name) : id ? config_string(id) : "chain";
+    return text ? text : "layer";
+}
+
+static int count_name(const struct config_node *list, int n, const char *name)
+{
     int same = 0;
-    for (int i = 0; i <= index; i++) {
-        const struct config_node *e = config_at(list, i), *name = config_member(e, "name");
-        const struct config_node *id = config_member(e, "layer");
-        const char *text = name                       ? config_string(name)
-                           : id                       ? config_string(id)
-                           : config_member(e, "flow") ? "chain"
-                                                      : NULL;
-        if (i == index) mine = text ? text : "layer";
-    }
-    for (int i = 0; i < index; i++) {
-        const struct config_node *e = config_at(list, i), *name = config_member(e, "name");
-        const struct config_node *id = config_member(e, "layer");
-        const char *text = name ? config_string(name) : id ? config_string(id) : "chain";
-        same += text && !strcmp(text, mine);
-    }
-    return same ? bump_print(&m->memory, "%s_%d", mine, same + 1)
-                : bump_print(&m->memory, "%s", mine);
+    for (int i = 0; i < n; i++) same += !strcmp(given_name(config_at(list, i)), name);
+    return same;
+}
+
+/* A name inside its chain: `name` if given, else the id; the second of the same name gets "_2".
+ * Names of parameters begin with it, so that a checkpoint's other tensors must not. */
+static glow_status element_name(struct model *m, const struct config_node *list, int index,
+                                int depth, const char **own)
+{
+    const struct config_node *e = config_at(list, index);
+    const char *mine = given_name(e);
+    int same = count_name(list, index, mine);
+    *own =
+        same ? bump_print(&m->memory, "%s_%d", mine, same + 1) : bump_print(&m->memory, "%s", mine);
+    if (!*own) return fail_memory(64, "model");
+    if (same && count_name(list, config_count(list), *own))
+        return config_fail(e,
+                           "number %d of the name \"%s\" is called \"%s\", but so is another "
+                           "element of this flow: expected another name",
+                           same + 1, mine, *own);
+    if (depth == 0 && (!strcmp(*own, "average") || !strcmp(*own, "optimizer")))
+        return config_fail(e,
+                           "the name \"%s\" is kept for other tensors of a checkpoint: expected "
+                           "another name",
+                           *own);
+    return GLOW_OK;
 }
 
 static bool only_keys(const struct config_node *group, const char *const *allowed,
@@ -78,11 +93,14 @@ static glow_status add_chain(struct model *m, const struct config_node *e, const
     if (repeat &&
         (config_kind(repeat) != CONFIG_INT || config_int(repeat) < 1 || config_int(repeat) > 10000))
         return config_fail(repeat, "repeat must be a whole number from 1 to 10000");
+    const struct config_node *flow = config_member(e, "flow");
+    if (config_kind(flow) == CONFIG_LIST && config_count(flow) == 0)
+        return config_fail(flow, "an empty chain: expected one layer at least");
     for (int64_t i = 0; i < (repeat ? config_int(repeat) : 1); i++) {
         char *inner = repeat ? bump_print(&m->memory, "%s.%lld", path, (long long)i)
                              : bump_print(&m->memory, "%s", path);
         if (!inner) return fail_memory(64, "model");
-        TRY(add_flow(m, config_member(e, "flow"), inner, depth + 1));
+        TRY(add_flow(m, flow, inner, depth + 1));
     }
     return GLOW_OK;
 }
@@ -101,8 +119,9 @@ static glow_status add_flow(struct model *m, const struct config_node *list, con
         const struct config_node *id = config_member(e, "layer"), *name = config_member(e, "name");
         if (name && !good_name(config_string(name)))
             return config_fail(name, "a name is made of letters, digits, _ and -");
-        const char *own = element_name(m, list, i);
-        char *inner = own ? bump_print(&m->memory, "%s%s%s", path, *path ? "." : "", own) : NULL;
+        const char *own;
+        TRY(element_name(m, list, i, depth, &own));
+        char *inner = bump_print(&m->memory, "%s%s%s", path, *path ? "." : "", own);
         if (!inner) return fail_memory(64, "model");
         if (config_member(e, "flow")) {
             TRY(add_chain(m, e, inner, depth));
@@ -341,6 +360,29 @@ out:
     return status;
 }
 
+/* The members of a group of the configuration, NULL or anything else than a group being fine, are
+ * named like groups of latents. */
+static glow_status check_latent_names(const struct model *m, const struct config_node *group)
+{
+    char have[512] = "";
+    for (int i = 0; i < m->n_latents; i++) {
+        size_t at = strlen(have);
+        bool again = false;
+        for (int k = 0; k < i; k++)
+            again = again || !strcmp(m->latents[k].group, m->latents[i].group);
+        if (!again)
+            snprintf(have + at, sizeof have - at, "%s%s", at ? ", " : "", m->latents[i].group);
+    }
+    for (int i = 0; group && config_kind(group) == CONFIG_GROUP && i < config_count(group); i++) {
+        const struct config_node *e = config_at(group, i);
+        int k = 0;
+        while (k < m->n_latents && strcmp(m->latents[k].group, config_key(e))) k++;
+        if (k == m->n_latents)
+            return config_fail(e, "this model has no such latents; expected one of %s", have);
+    }
+    return GLOW_OK;
+}
+
 glow_status model_new(struct model **out, struct config *config, struct registry *registry,
                       const struct model_options *o)
 {
@@ -356,14 +398,21 @@ glow_status model_new(struct model **out, struct config *config, struct registry
     m->real = o->real == DT_F64 ? DT_F64 : DT_F32;
     m->seed = o->seed;
     m->stored = o->stored;
-    const struct config_node *model = config_find(config, "model"), *odd;
+    const struct config_node *model = config_find(config, "model"), *odd, *prior;
     static const char *const keys[] = { "input", "flow", "prior", NULL };
     if (!model || config_kind(model) != CONFIG_GROUP || !config_member(model, "flow")) {
-        status = fail(GLOW_EINVAL, "the configuration has no model: { flow = ( ... ); }");
+        status = config_fail(model ? model : config_root(config),
+                             "the configuration has no model: { flow = ( ... ); }");
         goto out;
     }
     if (!only_keys(model, keys, &odd)) {
         status = config_fail(odd, "unknown key in model; allowed are input, flow and prior");
+        goto out;
+    }
+    prior = config_member(model, "prior");
+    if (prior && config_kind(prior) != CONFIG_GROUP) {
+        status = config_fail(prior, "expected a group with a prior for each kind of latents, as in "
+                                    "prior: { y = \"learned\"; }");
         goto out;
     }
     TRY_OUT(model_input_type(config, &m->input));
@@ -381,6 +430,8 @@ glow_status model_new(struct model **out, struct config *config, struct registry
         TRY_OUT(use_stored_whole(m, m->layers[i].self));
     TRY_OUT(add_layer(m, NULL));
     TRY_OUT(build(m));
+    if (!m->stored) TRY_OUT(check_latent_names(m, prior)); /* an older program let them pass */
+    TRY_OUT(check_latent_names(m, config_find(config, "sample.temperature")));
     TRY_OUT(model_arena(m, &m->weights, "weights"));
     /* a checkpoint's are read over them */
     for (int i = 0; i < m->n_params && !m->stored; i++) TRY_OUT(model_draw_param(m, i));

@@ -200,6 +200,17 @@ static bool read_head(const char *path, Elf64_Ehdr *head)
     return n >= 20 && !memcmp(head->e_ident, ELFMAG, SELFMAG);
 }
 
+/* Whether all that the loader maps is there: it reads beyond the end of a file that was cut short,
+ * and the process dies of that. Linkers put the table of sections at the very end. */
+static bool is_whole(const char *path, const Elf64_Ehdr *head)
+{
+    struct stat info;
+    uint64_t table = (uint64_t)head->e_shnum * head->e_shentsize;
+    if (head->e_ident[EI_CLASS] != ELFCLASS64 || stat(path, &info)) return true;
+    return head->e_shoff <= (uint64_t)info.st_size &&
+           table <= (uint64_t)info.st_size - head->e_shoff;
+}
+
 /* Whether the file is a shared object for this machine. */
 static glow_status check_format(const char *path)
 {
@@ -207,6 +218,7 @@ static glow_status check_format(const char *path)
     if (!read_head(path, &head)) return fail(GLOW_EINVAL, "not a shared object (no ELF header)");
     if (head.e_type != ET_DYN)
         return fail(GLOW_EINVAL, "not a shared object (ELF type %u)", head.e_type);
+    if (!is_whole(path, &head)) return fail(GLOW_EINVAL, "the file is cut short");
     if (!read_head("/proc/self/exe", &own)) return GLOW_OK;
     if (head.e_machine != own.e_machine || head.e_ident[EI_CLASS] != own.e_ident[EI_CLASS])
         return fail(GLOW_EINVAL, "built for %s, %d bits; this glow is for %s, %d bits",

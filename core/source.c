@@ -189,6 +189,8 @@ static glow_status scan(struct scan *in)
 static glow_status add_text(struct source *s, const char *text, size_t n, const char *name,
                             int depth)
 {
+    if (n >= 3 && !memcmp(text, "\xef\xbb\xbf", 3))
+        text += 3, n -= 3; /* some editors' UTF-8 mark */
     if (memchr(text, '\0', n)) return fail(GLOW_EINVAL, "%s: not a text file", name);
     char *file = bump_print(s->memory, "%s", name);
     if (!file) return fail_memory(strlen(name) + 1, "configuration");

@@ -285,6 +285,10 @@ glow_status evaluate(struct model *m, struct data *data, int64_t batch, int64_t 
         for (int64_t i = 0; i < b->rows && e->rows < rows; i++, e->rows++) {
             sum += nats[i];
             if (per_row) per_row[e->rows] = nats[i];
+            if (isfinite(nats[i]) || e->bad++) continue;
+            char text[sizeof e->culprit];
+            const char *who = program_find_nonfinite(p, seed, 0, e->rows - i, text, sizeof text);
+            snprintf(e->culprit, sizeof e->culprit, "%s", who ? who : "the objective");
         }
     }
     e->kinds = p->term_kinds;

@@ -50,7 +50,9 @@ struct evaluation {
     double bits; /* bits per dimension, mean over rows */
     double nats; /* log-likelihood per row, mean */
     int64_t rows;
-    uint32_t kinds; /* of terms: GLOW_BOUND and LOGDET_EST say that it is not exact */
+    int64_t bad;       /* rows whose log-likelihood is NaN or Inf */
+    char culprit[200]; /* where the first of them came up */
+    uint32_t kinds;    /* of terms: GLOW_BOUND and LOGDET_EST say that it is not exact */
 };
 /* Mean over the first `rows` (0: all; an endless dataset needs a number) of a split. The noise of
  * row i is a function of seed and i. per_row (may be NULL) takes the log-likelihood of each row. */

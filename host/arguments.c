@@ -33,7 +33,10 @@ static glow_status take(const struct command *c, const struct argument *a, char 
     char *end;
     switch (a->kind) {
     case ARGUMENT_FLAG: *(bool *)a->out = true; return GLOW_OK;
-    case ARGUMENT_TEXT: *(const char **)a->out = value; return GLOW_OK;
+    case ARGUMENT_TEXT:
+        if (!*value) return fail(GLOW_EINVAL, "%s --%s: the value is empty", c->name, a->name);
+        *(const char **)a->out = value;
+        return GLOW_OK;
     case ARGUMENT_OVERRIDE: return add_override(a->out, a->key, value);
     case ARGUMENT_COUNT: break;
     }

@@ -25,10 +25,10 @@ static glow_status read_latent(const struct model *m, const char *dir, int i, in
     struct npy a;
     const struct latent *l = &m->latents[i];
     snprintf(path, sizeof path, "%s/%s.npy", dir, l->name);
-    TRY(npy_open(&a, path));
+    glow_status status = npy_open(&a, path);
+    if (status != GLOW_OK) return status == GLOW_EIO ? GLOW_EINVAL : status;
     bool fits = a.rank == l->type.rank + 1 && (a.dtype == GLOW_F32 || a.dtype == GLOW_F64);
     for (int k = 1; fits && k < a.rank; k++) fits = a.dim[k] == l->type.dim[k - 1];
-    glow_status status = GLOW_OK;
     if (!fits)
         status = fail(GLOW_EINVAL, "%s: expected reals of shape (rows, ...) with %s for each row",
                       path, type_text(&l->type, want, sizeof want));

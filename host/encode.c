@@ -4,6 +4,7 @@
 #include "file.h"
 #include "latents.h"
 #include "npy.h"
+#include "output.h"
 #include "port.h"
 #include "rows.h"
 
@@ -47,6 +48,13 @@ static glow_status encode_rows(struct session *s, struct rows *rows, bool averag
         TRY_OUT(rows_run(rows, p, s->settings.seed, done, part, buffer));
         for (int i = 0; i < m->n_latents; i++) {
             TRY_OUT(program_fetch(p, latents_output(p, i), part, buffer));
+            if (!output_finite(m, buffer,
+                               part * (int64_t)(latents_row_bytes(m, i) / dtype_size(m->real))))
+                TRY_OUT(fail(GLOW_EIO,
+                             "%s: NaN or Inf in the latents of rows %" PRId64 " to %" PRId64
+                             "; `glow score` says which",
+                             m->latents[i].name, rows_number(rows, done),
+                             rows_number(rows, done) + part - 1));
             TRY_OUT(npy_append(writers[i], buffer, part));
         }
     }

@@ -76,7 +76,7 @@ static glow_status show_density(struct session *s, const struct data *data, cons
     return status;
 }
 
-static glow_status evaluate_split(const struct request *q)
+static int evaluate_split(const struct request *q)
 {
     struct session s;
     struct data *data = NULL;
@@ -98,7 +98,10 @@ static glow_status evaluate_split(const struct request *q)
         evaluation_print(stdout, q->split, &e);
     data_close(data);
     session_close(&s);
-    return status;
+    if (status != GLOW_OK || !e.bad) return status;
+    fail(GLOW_EINVAL, "%s: NaN or Inf for %" PRId64 " of %" PRId64 " rows, first in %s", q->model,
+         e.bad, e.rows, e.culprit);
+    return COMMAND_FAILED;
 }
 
 static int run(const struct command *c, int argc, char **argv)

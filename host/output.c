@@ -108,10 +108,35 @@ static glow_status write_images(const struct model *m, const char *dir, const vo
     return GLOW_OK;
 }
 
+bool output_finite(const struct model *m, const void *x, int64_t n)
+{
+    int64_t i = 0;
+    while (i < n && isfinite(number(m, x, i))) i++;
+    return i == n;
+}
+
+/* Warns of rows with NaN or Inf; a failure when all are. */
+static glow_status check_finite(const struct model *m, const void *x, int64_t n)
+{
+    int64_t bad = 0, size = model_dimensions(m);
+    for (int64_t i = 0; i < n; i++) {
+        bad += !output_finite(m, (const char *)x + (size_t)i * output_row_bytes(m), size);
+    }
+    if (bad == n)
+        return fail(GLOW_EIO,
+                    "NaN or Inf in each of the %" PRId64
+                    " rows, nothing is written: expected a model that `glow eval` finds finite, "
+                    "and a temperature about 1",
+                    n);
+    if (bad) note(1, "NaN or Inf in %" PRId64 " of the %" PRId64 " rows", bad, n);
+    return GLOW_OK;
+}
+
 glow_status output_write(const struct output *o, const struct model *m, const void *x, int64_t n)
 {
     int64_t dim[GLOW_MAX_RANK + 1] = { n };
     for (int i = 0; i < m->input.rank; i++) dim[i + 1] = m->input.dim[i];
+    TRY(check_finite(m, x, n));
     if (o->npy) {
         TRY(npy_write(o->npy, m->real == DT_F64 ? GLOW_F64 : GLOW_F32, m->input.rank + 1, dim, x));
         printf("%s\n", o->npy);

@@ -28,7 +28,10 @@ bool output_can_show(const struct model *);
 /* Asks for "<name>.png", or "<name>.npy" where there is no picture, when nothing is asked for.
  * Refuses pictures of what has none. */
 glow_status output_check(struct output *, const struct model *, const char *png, const char *npy);
-/* Writes n rows and prints the names of the files on stdout. */
+/* Whether n numbers of the model's real type are. */
+bool output_finite(const struct model *, const void *x, int64_t n);
+/* Writes n rows and prints the names of the files on stdout. Warns of rows with NaN or Inf, and
+ * refuses to write nothing else. */
 glow_status output_write(const struct output *, const struct model *, const void *x, int64_t n);
 /* The picture alone. */
 glow_status output_show(const struct model *, const char *path, const void *x, int64_t n,

@@ -31,12 +31,18 @@ static bool ends_with(const char *text, const char *end)
 
 /* ---------------------------------------------------------------- files */
 
+/* A file that the user named and that can't be read is a mistake in the arguments. */
+static glow_status mistaken(glow_status status)
+{
+    return status == GLOW_EIO ? GLOW_EINVAL : status;
+}
+
 /* (N, ...) with the model's shape behind the first axis. */
 static glow_status open_array(struct source *s, const struct model *m)
 {
     char have[96] = "", want[96];
     const struct glow_type *t = &m->input;
-    TRY(npy_open(&s->array, s->path));
+    TRY(mistaken(npy_open(&s->array, s->path)));
     s->is_array = true;
     bool fits = s->array.rank == t->rank + 1;
     for (int i = 0; i < s->array.rank; i++) {
@@ -104,7 +110,7 @@ static glow_status read_file_row(const struct rows *r, int64_t i, void *x)
     const struct source *s = source_of(r, i);
     const struct glow_type *t = &r->model->input;
     if (!s->is_array)
-        return picture_read(s->path, t->dim[0], t->dim[1], t->dim[2], r->model->real, x);
+        return mistaken(picture_read(s->path, t->dim[0], t->dim[1], t->dim[2], r->model->real, x));
     read_array(s, r->model, i - s->first, x);
     return GLOW_OK;
 }
@@ -115,7 +121,7 @@ static glow_status open_split(struct rows *r, struct session *s, const struct ro
 {
     TRY(session_data(s, q->split, &r->data));
     int64_t count = data_count(r->data);
-    if (q->first > count)
+    if (q->first > 0 && q->first >= count)
         return fail(GLOW_EINVAL, "%s: there is no row %" PRId64, data_describe(r->data), q->first);
     r->first = q->first;
     r->count = count - q->first;

@@ -2,10 +2,12 @@
 #include "run.h"
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 #include "file.h"
 
@@ -99,10 +101,22 @@ static glow_status clear(const char *dir, const char *name, void *context)
     return is_of_run(name) ? remove_file(dir, name) : GLOW_OK;
 }
 
-glow_status run_create(const char *dir)
+glow_status run_lock(const char *dir, int *lock)
 {
-    TRY(each_entry(dir, clear, NULL));
-    return file_make_directories(dir);
+    *lock = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    /* Where a file system knows no locks of directories, there is none. */
+    if (*lock < 0 || !flock(*lock, LOCK_EX | LOCK_NB) || errno != EWOULDBLOCK) return GLOW_OK;
+    return fail(GLOW_EINVAL,
+                "%s: another process is training in it; expected a directory of its own (--out)",
+                dir);
+}
+
+glow_status run_create(const char *dir, bool force, int *lock)
+{
+    TRY(file_make_directories(dir));
+    TRY(run_lock(dir, lock));
+    if (!force) TRY(run_check_empty(dir)); /* another one may have begun here meanwhile */
+    return each_entry(dir, clear, NULL);
 }
 
 glow_status run_save_config(const char *dir, const struct config *c)

@@ -16,8 +16,12 @@ const char *run_path(char *buf, const char *dir, const char *name);
 const char *run_default_directory(char *buf, const char *config_path);
 /* Refuses a directory that holds anything. */
 glow_status run_check_empty(const char *dir);
-/* Makes the directory and clears it of the files of an older run, and of nothing else. */
-glow_status run_create(const char *dir);
+/* Refuses a directory that another process trains in. *lock is a descriptor, to be closed at the
+ * end, or -1. */
+glow_status run_lock(const char *dir, int *lock);
+/* Makes the directory, locks it, and clears it of the files of an older run, and of nothing else;
+ * without `force` there must be none. */
+glow_status run_create(const char *dir, bool force, int *lock);
 /* Writes config.cfg. */
 glow_status run_save_config(const char *dir, const struct config *);
 /* Saves the latest checkpoint; then keeps it and the `keep` - 1 before it under names with steps.

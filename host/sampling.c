@@ -50,6 +50,8 @@ glow_status sampling_temperatures(const struct model *m, const char *text, doubl
         if (end == (equals ? equals + 1 : p) || (*end && *end != ',') || !(t >= 0) || !isfinite(t))
             return bad_temperature(m, text,
                                    "expected numbers of 0 or more: T, T,T,.. or NAME=T,..");
+        if (!equals && strchr(text, '='))
+            return bad_temperature(m, text, "expected NAME=T everywhere, or numbers alone");
         if (!equals && !comma && items == 0)
             for (int k = 0; k < m->n_latents; k++) temperature[k] = t;
         else if (!set_temperature(m, equals ? p : NULL, equals ? (size_t)(equals - p) : 0, items, t,

@@ -28,13 +28,14 @@ static void print_name(const char *name, bool quoted)
     putchar('"');
 }
 
-static glow_status score_rows(struct session *s, struct rows *rows, bool average)
+static int score_rows(struct session *s, struct rows *rows, bool average)
 {
     struct model *m = s->model;
     int64_t n = rows_count(rows);
     struct program_options o = { .kind = PROGRAM_EVAL, .batch = port_batch(n), .average = average };
     struct program *p = NULL;
-    glow_status status = GLOW_OK;
+    int status = GLOW_OK;
+    int64_t bad = 0;
     char name[4200];
     size_t bytes = (size_t)o.batch * (size_t)model_dimensions(m) * dtype_size(m->real);
     double *nats = malloc((size_t)o.batch * sizeof *nats),
@@ -50,7 +51,13 @@ static glow_status score_rows(struct session *s, struct rows *rows, bool average
         for (int64_t i = 0; i < part; i++) {
             print_name(rows_name(rows, done + i, name, sizeof name), rows_are_files(rows));
             printf(",%.6f,%.6f\n", nats[i], -nats[i] / per_dim);
+            bad += !isfinite(nats[i]);
         }
+    }
+    if (bad) {
+        fail(GLOW_EINVAL, "NaN or Inf for %" PRId64 " of %" PRId64 " rows; `glow eval` says where",
+             bad, n);
+        status = COMMAND_FAILED;
     }
 out:
     program_free(p);
@@ -59,12 +66,12 @@ out:
     return status;
 }
 
-static glow_status score(const struct request *q)
+static int score(const struct request *q)
 {
     struct session s;
     struct rows *rows = NULL;
     TRY(session_restore(&s, q->model, NULL, &q->overrides, NULL));
-    glow_status status = rows_open(&rows, &s, &q->rows);
+    int status = rows_open(&rows, &s, &q->rows);
     if (status == GLOW_OK) status = score_rows(&s, rows, s.settings.eval_average && !q->raw);
     rows_close(rows);
     session_close(&s);

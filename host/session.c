@@ -14,7 +14,9 @@ static glow_status prepare(struct session *s, const struct overrides *overrides)
         TRY(config_set(s->config, overrides->text[i]));
     TRY(settings_read(&s->settings, s->config));
     if (overrides && overrides->threads > 1024)
-        return fail(GLOW_EINVAL, "--threads: expected 1 to 1024");
+        return fail(GLOW_EINVAL,
+                    "--threads %" PRId64 ": expected 1 to 1024, or 0 for all processors",
+                    overrides->threads);
     if (overrides && overrides->threads) s->settings.threads = (int)overrides->threads;
     return registry_open(&s->registry, s->config);
 }
@@ -75,12 +77,13 @@ glow_status session_build(struct session *s, const struct glow_type *input)
     return GLOW_OK;
 }
 
+/* The configuration's model as a text, empty when it has none. NULL when out of memory. */
 static char *model_text(const struct config *c)
 {
     char *all = config_text(c), *text = NULL;
     const struct config_node *model = config_find(c, "model");
     size_t size = all ? strlen(all) + 1 : 0;
-    if (model && all && (text = malloc(size))) config_value_text(model, text, size);
+    if (all && (text = calloc(1, size)) && model) config_value_text(model, text, size);
     free(all);
     return text;
 }

@@ -32,6 +32,8 @@ struct training {
     struct progress progress;
     struct evaluation last_test;
     const char *dir;
+    int lock;           /* of the directory; -1: none */
+    int64_t saved_step; /* of the directory's checkpoint; -1: there is none */
     double seconds; /* of training, without evaluation and saving, since the first step of all */
     double mark;    /* when the part of it that is running began */
     double logged_seconds; /* `seconds` at the last line of the log */
@@ -179,6 +181,7 @@ static glow_status begin(struct training *t, const struct request *q)
     if (!q->resume && !q->force) TRY(run_check_empty(q->dir));
     if (q->resume && !configured)
         return fail(GLOW_EINVAL, "%s: no run to resume (there is no config.cfg)", q->dir);
+    if (q->resume) TRY(run_lock(q->dir, &t->lock));
     if (q->resume && saved)
         TRY(session_restore(s, q->dir, config, &q->overrides, &c));
     else
@@ -191,7 +194,8 @@ static glow_status begin(struct training *t, const struct request *q)
     TRY_OUT(session_data(s, "test", &t->test));
     TRY_OUT(trainer_open(&t->trainer, s->model, &s->settings));
     TRY_OUT(prepare_parameters(t, c));
-    if (!q->resume) TRY_OUT(run_create(q->dir));
+    if (q->resume && saved) t->saved_step = (int64_t)t->trainer.step;
+    if (!q->resume) TRY_OUT(run_create(q->dir, q->force, &t->lock));
     TRY_OUT(run_save_config(q->dir, s->config));
     TRY_OUT(open_log(t, q->resume));
     TRY_OUT(open_stream(t));
@@ -210,6 +214,7 @@ static void end(struct training *t)
     runlog_close(t->log);
     trainer_close(&t->trainer);
     session_close(&t->session);
+    if (t->lock >= 0) close(t->lock);
 }
 
 /* ---------------------------------------------------------------- what happens now and then */
@@ -292,7 +297,9 @@ static glow_status test(struct training *t, int64_t rows, int64_t logged)
 
 static glow_status save(struct training *t)
 {
-    return run_save_checkpoint(t->dir, &t->trainer, t->session.settings.keep);
+    TRY(run_save_checkpoint(t->dir, &t->trainer, t->session.settings.keep));
+    t->saved_step = (int64_t)t->trainer.step;
+    return GLOW_OK;
 }
 
 static const char *samples_path(char *buf, const struct training *t)
@@ -301,6 +308,10 @@ static const char *samples_path(char *buf, const struct training *t)
     snprintf(name, sizeof name, "samples-%" PRIu64 ".png", t->trainer.step);
     return run_path(buf, t->dir, name);
 }
+
+/* After a rejected step the parameters may be what makes every batch a NaN: not to be saved over
+ * good ones before a step with them has been accepted. */
+static bool doubtful(const struct training *t) { return t->trainer.bad_in_a_row > 0; }
 
 static glow_status draw_samples(struct training *t)
 {
@@ -345,7 +356,7 @@ static glow_status now_and_then(struct training *t)
          draws = due(step, s->sample_every);
     if (last || !(tests || saves || draws)) return GLOW_OK;
     pause_clock(t);
-    glow_status status = saves ? save(t) : GLOW_OK;
+    glow_status status = saves && !doubtful(t) ? save(t) : GLOW_OK;
     if (status == GLOW_OK) status = look(t, tests, draws);
     proceed(t);
     return status;
@@ -407,7 +418,8 @@ static int loop(struct training *t)
     t->logged_seconds = t->seconds;
     progress_start(&t->progress, stderr, (int64_t)t->trainer.step, s->steps, "bits/dim");
     proceed(t);
-    while ((int64_t)t->trainer.step < s->steps && !cancel_requested) {
+    /* Once asked to stop it still waits for parameters that can be saved. */
+    while ((int64_t)t->trainer.step < s->steps && (!cancel_requested || doubtful(t))) {
         TRY(data_stream_next(t->stream, &batch));
         if (!batch) return fail(GLOW_EINVAL, "%s: no rows to train on", data_describe(t->data));
         status = trainer_step(&t->trainer, batch->x, &t->report);
@@ -472,53 +484,80 @@ static glow_status draw_curves(const struct training *t)
     return status;
 }
 
-static glow_status finish(struct training *t)
+/* Before its time: after Ctrl-C (GLOW_OK), when training gave up, or at a failure. Saves what can
+ * be saved, and says where --resume would go on. */
+static int stop(struct training *t, int result)
 {
-    const struct model *m = t->session.model;
-    char time[32], path[RUN_PATH];
-    int64_t logged;
-    TRY(save(t));
-    fprintf(stderr, "trained  %s; now the test rows and samples\n",
-            progress_time(t->seconds, time, sizeof time));
-    TRY(rows_tested(t, &logged));
-    TRY(test(t, 0, logged));
-    TRY(draw_samples(t));
-    TRY(draw_curves(t));
-    TRY(save_result(t));
+    char why[2048];
+    const struct trainer *r = &t->trainer;
+    bool good = !doubtful(t) && r->pending == 0;
+    snprintf(why, sizeof why, "%s", result == GLOW_OK ? "stopped" : fail_message());
+    if ((good && t->saved_step < (int64_t)r->step) || t->saved_step < 0) {
+        glow_status status = save(t);
+        if (status != GLOW_OK && result == GLOW_OK) return status;
+    }
+    if (t->saved_step == (int64_t)r->step)
+        fail(GLOW_ECANCEL,
+             "%s; step %" PRIu64 " of %" PRId64
+             " is saved, and  glow train %s --resume  goes on from there",
+             why, r->step, t->session.settings.steps, t->dir);
+    else if (t->saved_step >= 0)
+        fail(GLOW_ECANCEL,
+             "%s; the checkpoint of step %" PRId64
+             " is left as it was, and  glow train %s --resume  goes on from there",
+             why, t->saved_step, t->dir);
+    else
+        fail(GLOW_ECANCEL, "%s; no checkpoint could be saved", why);
+    return result == GLOW_OK ? GLOW_ECANCEL : result;
+}
+
+static void tell(const struct training *t)
+{
+    char path[RUN_PATH];
     if (t->last_test.rows) evaluation_print(stdout, "test", &t->last_test);
     printf("model    %s/checkpoint.safetensors\n", t->dir);
-    if (output_can_show(m)) printf("samples  %s\n", samples_path(path, t));
+    if (output_can_show(t->session.model)) printf("samples  %s\n", samples_path(path, t));
     printf("curves   %s/loss.svg, of %s/log.jsonl\n", t->dir, t->dir);
     fprintf(stderr,
             "\nTry next:\n  glow sample %s --temperature 0.7 --out samples.png\n"
             "  glow train %s --resume --set train.steps=%" PRId64 "\n",
             t->dir, t->dir, 2 * t->session.settings.steps);
-    return GLOW_OK;
 }
 
-/* After Ctrl-C, or when training gave up. */
-static int stop(struct training *t, int result)
+static int finish(struct training *t)
 {
-    char why[2048];
-    snprintf(why, sizeof why, "%s", result == COMMAND_FAILED ? fail_message() : "stopped");
-    TRY(save(t));
-    fail(GLOW_ECANCEL,
-         "%s; step %" PRIu64 " of %" PRId64
-         " is saved, and  glow train %s --resume  goes on from there",
-         why, t->trainer.step, t->session.settings.steps, t->dir);
-    return result == COMMAND_FAILED ? COMMAND_FAILED : GLOW_ECANCEL;
+    char time[32];
+    int64_t logged;
+    if (!doubtful(t)) TRY(save(t));
+    fprintf(stderr, "trained  %s; now the test rows and samples\n",
+            progress_time(t->seconds, time, sizeof time));
+    TRY(rows_tested(t, &logged));
+    TRY(test(t, 0, logged));
+    if (t->last_test.bad) {
+        fail(GLOW_EINVAL,
+             "the model gives NaN or Inf for %" PRId64 " of %" PRId64
+             " test rows, first in %s: expected a smaller learning rate, or train.clip_norm",
+             t->last_test.bad, t->last_test.rows, t->last_test.culprit);
+        return stop(t, COMMAND_FAILED);
+    }
+    if (doubtful(t)) TRY(save(t));
+    TRY(draw_samples(t));
+    TRY(draw_curves(t));
+    TRY(save_result(t));
+    tell(t);
+    return GLOW_OK;
 }
 
 static int train(const struct request *q)
 {
-    struct training t = { .dir = q->dir };
+    struct training t = { .dir = q->dir, .lock = -1, .saved_step = -1 };
     int result = begin(&t, q);
     if (result == GLOW_OK) {
         result = loop(&t);
-        if (result == COMMAND_FAILED ||
-            (result == GLOW_OK && (int64_t)t.trainer.step < t.session.settings.steps))
+        if (result == GLOW_ECANCEL) result = GLOW_OK; /* Ctrl-C, in an evaluation on the way */
+        if (result != GLOW_OK || (int64_t)t.trainer.step < t.session.settings.steps)
             result = stop(&t, result);
-        else if (result == GLOW_OK)
+        else
             result = finish(&t);
     }
     end(&t);

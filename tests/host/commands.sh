@@ -71,7 +71,7 @@ check "images are the same rows" cmp decoded.npy decoded3.npy
 check "score of files" "$glow" score runs/small decoded/000000.png decoded.npy
 check "is named by file" grep -q '^"decoded.npy\[19\]",-' out
 rm latents/y.npy
-refuses 1 "y.npy" "$glow" decode runs/small latents
+refuses 2 "y.npy" "$glow" decode runs/small latents
 
 # ---- interpolate: its ends are the rows themselves
 check "interpolate" "$glow" interpolate runs/small --between 0,5 -n 4 --npy line.npy -o line.png
