@@ -32,6 +32,7 @@ static glow_status open_writers(const struct model *m, const char *dir, struct n
 static glow_status encode_rows(struct session *s, struct rows *rows, bool average,
                                struct npy_writer **writers)
 {
+    char first[512], last[512];
     struct model *m = s->model;
     int64_t n = rows_count(rows);
     struct program_options o = { .kind = PROGRAM_ENCODE,
@@ -48,13 +49,13 @@ static glow_status encode_rows(struct session *s, struct rows *rows, bool averag
         TRY_OUT(rows_run(rows, p, s->settings.seed, done, part, buffer));
         for (int i = 0; i < m->n_latents; i++) {
             TRY_OUT(program_fetch(p, latents_output(p, i), part, buffer));
-            if (!output_finite(m, buffer,
-                               part * (int64_t)(latents_row_bytes(m, i) / dtype_size(m->real))))
+            const int64_t numbers = part * (int64_t)(latents_row_bytes(m, i) / dtype_size(m->real));
+            if (!output_finite(m, buffer, numbers))
                 TRY_OUT(fail(GLOW_EIO,
-                             "%s: NaN or Inf in the latents of rows %" PRId64 " to %" PRId64
-                             "; `glow score` says which",
-                             m->latents[i].name, rows_number(rows, done),
-                             rows_number(rows, done) + part - 1));
+                             "%s: NaN or Inf in the latents of rows %s to %s; `glow score` says "
+                             "which",
+                             m->latents[i].name, rows_name(rows, done, first, sizeof first),
+                             rows_name(rows, done + part - 1, last, sizeof last)));
             TRY_OUT(npy_append(writers[i], buffer, part));
         }
     }
