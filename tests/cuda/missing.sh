@@ -42,6 +42,11 @@ expect cuda 2 'no NVIDIA driver: libcuda.so.1.*looked for' LD_LIBRARY_PATH=
 expect auto 0 'no device: ' CUDA_STANDIN_DEVICES=0
 expect cuda 2 'no device: ' CUDA_STANDIN_DEVICES=0
 expect cuda 2 'driver is too old: it serves CUDA 11.4' CUDA_STANDIN_DRIVER=11040
+# A driver need not be as new as the run time, but know its major version, and large arguments.
+expect auto 0 'driver is too old: it serves CUDA 12.9, this glow needs 13.0' CUDA_STANDIN_RUNTIME=13010 CUDA_STANDIN_DRIVER=12090
+expect cuda 2 'driver is too old: it serves CUDA 12.0, this glow needs 12.1' CUDA_STANDIN_RUNTIME=12080 CUDA_STANDIN_DRIVER=12000
+expect cuda 0 'stand-in sm_90' CUDA_STANDIN_RUNTIME=12080 CUDA_STANDIN_DRIVER=12010
+expect cuda 0 'stand-in sm_90' CUDA_STANDIN_RUNTIME=13010 CUDA_STANDIN_DRIVER=13000
 
 # A library: a module that needs one that is not there.
 mkdir "$work/broken"

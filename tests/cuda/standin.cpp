@@ -348,7 +348,7 @@ cudaError_t cudaGetDeviceCount(int *n)
     *n = 0;
     cudaDriverGetVersion(&driver);
     cudaRuntimeGetVersion(&runtime);
-    if (driver < runtime) return standin_failed(cudaErrorInsufficientDriver);
+    if (driver / 1000 < runtime / 1000) return standin_failed(cudaErrorInsufficientDriver);
     *n = (int)standin_number("CUDA_STANDIN_DEVICES", 1);
     return *n ? cudaSuccess : standin_failed(cudaErrorNoDevice);
 }
@@ -381,7 +381,7 @@ cudaError_t cudaDriverGetVersion(int *version)
 }
 cudaError_t cudaRuntimeGetVersion(int *version)
 {
-    *version = 13000;
+    *version = (int)standin_number("CUDA_STANDIN_RUNTIME", 13000);
     return cudaSuccess;
 }
 cudaError_t emulator_last_error(void);
@@ -398,6 +398,8 @@ const char *cudaGetErrorString(cudaError_t error)
     case cudaErrorMemoryAllocation: return "out of memory";
     case cudaErrorInvalidConfiguration: return "invalid configuration argument";
     case cudaErrorInsufficientDriver: return "CUDA driver version is insufficient";
+    case cudaErrorCallRequiresNewerDriver:
+        return "API call is not supported in the installed CUDA driver";
     case cudaErrorNoDevice: return "no CUDA-capable device is detected";
     case cudaErrorStreamCaptureUnsupported:
         return "operation not permitted when stream is capturing";
