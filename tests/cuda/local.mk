@@ -61,6 +61,21 @@ CLEANFILES += %D%/test_cuda$(EXEEXT)
 endif
 cuda_tests = %D%/engine.sh %D%/gpu_run.sh %D%/images.sh %D%/kernels.sh %D%/missing.sh %D%/nvrtc.sh \
 	%D%/plugins.sh %D%/products.sh
+# The programs that these run.
+cuda_programs = \
+	tests/test_bf16$(EXEEXT) \
+	tests/test_checkpoint$(EXEEXT) \
+	tests/test_flow$(EXEEXT) \
+	tests/test_graph$(EXEEXT) \
+	tests/test_kernels$(EXEEXT) \
+	tests/test_products$(EXEEXT) \
+	tests/test_program$(EXEEXT) \
+	tests/test_rewrite$(EXEEXT) \
+	tests/test_train$(EXEEXT) \
+	tests/test_types$(EXEEXT) \
+	$(filter tests/layers/%,$(check_PROGRAMS)) \
+	$(filter tests/nets/%,$(check_PROGRAMS)) \
+	$(filter tests/priors/%,$(check_PROGRAMS))
 TESTS += $(cuda_tests)
 dist_check_SCRIPTS += $(cuda_tests)
 EXTRA_DIST += %D%/common.sh %D%/gpu_compare.py %D%/moment.cu
