@@ -73,6 +73,8 @@ void graph_free(struct graph *g)
     free(g->nodes);
     free(g->table);
     free(g->binds);
+    free(g->results);
+    free(g->replacements);
     bump_free(&g->memory);
     free(g);
 }
@@ -129,6 +131,23 @@ glow_status graph_bind(struct graph *g, enum bind_kind kind, int32_t index, valu
     }
     g->binds[g->n_binds++] = (struct bind){ kind, index, v };
     return g->status;
+}
+
+void graph_add_result(struct graph *g, value_id v)
+{
+    if (grow(&g->results, &g->cap_results, g->n_results + 1, sizeof v))
+        g->results[g->n_results++] = v;
+    else
+        out_of_memory(g);
+}
+
+void graph_replace(struct graph *g, value_id value, value_id by)
+{
+    if (grow(&g->replacements, &g->cap_replacements, g->n_replacements + 1,
+             sizeof *g->replacements))
+        g->replacements[g->n_replacements++] = (struct replacement){ value, by };
+    else
+        out_of_memory(g);
 }
 
 void graph_reset_draws(struct graph *g) { g->n_draws = 0; }
@@ -442,12 +461,25 @@ glow_status graph_copy(struct graph *g, const struct graph *src, const struct no
     return GLOW_OK;
 }
 
-static glow_status copy_marked(const struct graph *src, struct graph *g, const char *used,
-                               value_id *map)
+/* Nodes that binds need, and inputs; reads[v]: what readers of v read in its place. */
+static void mark_used(const struct graph *g, const value_id *reads, char *used)
+{
+    for (uint32_t i = 0; i < g->n_binds; i++) used[g->values[reads[g->binds[i].value]].node] = 1;
+    for (uint32_t i = g->n_nodes - 1; i > 0; i--) {
+        const struct node *n = &g->nodes[i];
+        used[i] |= n->op == OP_INPUT;
+        for (uint32_t k = 0; used[i] && k < n->n_in; k++)
+            if (reads[n->in[k]]) used[g->values[reads[n->in[k]]].node] = 1;
+    }
+}
+
+static glow_status copy_marked(const struct graph *src, struct graph *g, const value_id *reads,
+                               const char *used, value_id *map)
 {
     for (uint32_t i = 1; i < src->n_nodes; i++) {
         const struct node *n = &src->nodes[i];
         if (!used[i]) continue;
+        for (uint32_t k = 0; k < n->n_in; k++) map[n->in[k]] = map[reads[n->in[k]]];
         if (n->op == OP_ALIAS || n->op == OP_STOP)
             map[n->out0] = map[n->in[0]];
         else
@@ -460,18 +492,19 @@ glow_status graph_rebuild(const struct graph *src, struct graph **out)
 {
     struct graph *g = NULL;
     char *used = calloc(src->n_nodes, 1);
-    value_id *map = calloc(src->n_values, sizeof *map);
+    value_id *map = calloc(2 * (size_t)src->n_values, sizeof *map), *reads;
     glow_status status = used && map ? GLOW_OK : fail_memory(src->n_values, "graph");
     if (status != GLOW_OK) goto out;
+    reads = map + src->n_values;
+    for (uint32_t v = 0; v < src->n_values; v++) reads[v] = v;
+    for (uint32_t i = 0; i < src->n_replacements; i++)
+        reads[src->replacements[i].value] = src->replacements[i].by;
     TRY_OUT(graph_new(&g, src->model, src->backend, src->real, src->batch, src->phase));
-    for (uint32_t i = 0; i < src->n_binds; i++) used[src->values[src->binds[i].value].node] = 1;
-    for (uint32_t i = 1; i < src->n_nodes; i++) used[i] |= src->nodes[i].op == OP_INPUT;
-    for (uint32_t i = src->n_nodes - 1; i > 0; i--)
-        for (uint32_t k = 0; used[i] && k < src->nodes[i].n_in; k++)
-            if (src->nodes[i].in[k]) used[src->values[src->nodes[i].in[k]].node] = 1;
-    TRY_OUT(copy_marked(src, g, used, map));
+    mark_used(src, reads, used);
+    TRY_OUT(copy_marked(src, g, reads, used, map));
     for (uint32_t i = 0; i < src->n_binds; i++)
-        TRY_OUT(graph_bind(g, src->binds[i].kind, src->binds[i].index, map[src->binds[i].value]));
+        TRY_OUT(graph_bind(g, src->binds[i].kind, src->binds[i].index,
+                           map[reads[src->binds[i].value]]));
     *out = g;
     g = NULL;
 out:

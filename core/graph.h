@@ -63,6 +63,11 @@ struct bind {
     value_id value;
 };
 
+/* See graph_replace. */
+struct replacement {
+    value_id value, by;
+};
+
 struct draw {
     const struct instance *who;
     uint64_t slot;
@@ -90,6 +95,10 @@ struct graph {
     uint32_t n_binds, cap_binds;
     struct draw *draws; /* how often each random slot was asked for */
     uint32_t n_draws, cap_draws;
+    value_id *results; /* of networks, in the order of the calls */
+    uint32_t n_results, cap_results;
+    struct replacement *replacements;
+    uint32_t n_replacements, cap_replacements;
     value_id *assigned; /* per parameter: what init_from gave it, or 0 */
     uint32_t cap_assigned;
     int64_t n_alias;
@@ -106,6 +115,11 @@ value_id graph_add(struct graph *, const struct op_call *);
 value_id graph_fail(struct graph *, glow_status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 glow_status graph_bind(struct graph *, enum bind_kind, int32_t index, value_id);
+/* Records what a network gave to the layer that called it. */
+void graph_add_result(struct graph *, value_id);
+/* In the rebuilt graph what reads `value`, operation or bind, reads `by`, which is made earlier; 0:
+ * nothing. */
+void graph_replace(struct graph *, value_id value, value_id by);
 /* Bytes that a value which owns its memory takes. */
 int64_t graph_value_bytes(const struct graph *, const struct value *);
 /* Forgets how often random slots were asked for: before each callback of an instance's layer. */
@@ -127,6 +141,9 @@ const char *type_text(const struct glow_type *, char *buf, size_t size);
 int infer_types(struct graph *, const struct op_call *, struct glow_type *out, int max_out);
 /* How the backend wants the weights in input `input` of a call kept; count is 0: in C order. */
 struct packing wanted_packing(const struct graph *, const struct op_call *, uint32_t input);
+/* Bytes of scratch that the gradient of a CHAIN needs, which is given its hidden activations or
+ * computes them again. */
+int64_t chain_vjp_scratch(const struct graph *, const struct node *chain, bool keeps_hidden);
 /* A simpler value equal to the call, or 0. */
 value_id rewrite(struct graph *, const struct op_call *);
 

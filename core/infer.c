@@ -302,34 +302,32 @@ static int64_t chain_stage(struct graph *g, const struct op_call *c, int64_t i, 
     return w->dim[0];
 }
 
-static void chain_tensors(const struct graph *g, const struct op_call *c, struct tensor *t)
+static struct tensor chain_tensor(const struct graph *g, value_id v)
 {
     static char dummy;
-    for (uint32_t i = 0; i < c->n_in; i++) {
-        if (!c->in[i]) continue;
-        T x = &g->values[c->in[i]].type;
-        t[i] = (struct tensor){ .data = &dummy, .dtype = g->real, .rank = x->rank + 1 };
-        t[i].dim[0] = x->batched ? g->batch : 1;
-        int64_t stride = 1;
-        for (int k = x->rank; k > 0; k--) {
-            t[i].dim[k] = x->dim[k - 1];
-            t[i].stride[k] = stride;
-            stride *= x->dim[k - 1];
-        }
-        t[i].stride[0] = stride;
+    T x = &g->values[v].type;
+    struct tensor t = { .data = &dummy, .dtype = g->real, .rank = x->rank + 1 };
+    t.dim[0] = x->batched ? g->batch : 1;
+    int64_t stride = 1;
+    for (int k = x->rank; k > 0; k--) {
+        t.dim[k] = x->dim[k - 1];
+        t.stride[k] = stride;
+        stride *= x->dim[k - 1];
     }
+    t.stride[0] = stride;
+    return t;
 }
 
-/* A chain as its backend sees it before there is memory: inputs hold a dummy. */
-enum { CHAIN_INPUTS = 1 + 3 * 20 };
+/* A chain as its backend sees it before there is memory: inputs hold a dummy. CHAIN_VJP begins with
+ * the inputs of CHAIN. */
+enum { CHAIN_STAGES = 20, CHAIN_INPUTS = 1 + 3 * CHAIN_STAGES };
 static struct step chain_step(const struct graph *g, const struct op_call *c, struct tensor *in)
 {
-    struct op_call forward = *c; /* CHAIN_VJP begins with the inputs of CHAIN */
-    forward.op = OP_CHAIN;
-    forward.n_in = 1 + 3 * (uint32_t)c->ai[0];
-    chain_tensors(g, &forward, in);
+    const int n_in = 1 + 3 * (int)c->ai[0];
+    for (int i = 0; i < n_in; i++)
+        if (c->in[i]) in[i] = chain_tensor(g, c->in[i]);
     return (struct step){ .op = OP_CHAIN,
-                          .n_in = (int)forward.n_in,
+                          .n_in = n_in,
                           .n_ai = (int)c->n_ai,
                           .n_ad = (int)c->n_ad,
                           .in = in,
@@ -347,6 +345,25 @@ struct packing wanted_packing(const struct graph *g, const struct op_call *c, ui
     struct step step = chain_step(g, c, in);
     g->backend->chain_packing(&step, (int)input / 3, &packing);
     return packing;
+}
+
+int64_t chain_vjp_scratch(const struct graph *g, const struct node *n, bool keeps_hidden)
+{
+    const int inputs = 1 + 3 * (int)n->ai[0], hidden = (int)n->ai[0] - 1;
+    struct tensor in[CHAIN_INPUTS + CHAIN_STAGES] = { 0 }, out[CHAIN_INPUTS] = { 0 };
+    const struct op_call c = {
+        .in = n->in, .n_ai = n->n_ai, .ai = n->ai, .n_ad = n->n_ad, .ad = n->ad
+    };
+    struct step step = chain_step(g, &c, in);
+    memcpy(out, in, (size_t)inputs * sizeof *out); /* each input's gradient */
+    in[inputs] = chain_tensor(g, n->out0);
+    for (int i = 0; i < hidden && keeps_hidden; i++)
+        in[inputs + 1 + i] = chain_tensor(g, n->out0 + 1 + (uint32_t)i);
+    step.op = OP_CHAIN_VJP;
+    step.n_in = inputs + 1 + hidden;
+    step.out = out;
+    step.n_out = inputs;
+    return (int64_t)g->backend->scratch(g->model->engine, &step);
 }
 
 static int chain(struct graph *g, const struct op_call *c, struct glow_type *out, int max_out)

@@ -60,6 +60,8 @@ noinst_LTLIBRARIES += %D%/libcore.la
 	%D%/picture.h \
 	%D%/plan.c \
 	%D%/plan.h \
+	%D%/policy.c \
+	%D%/policy.h \
 	%D%/plot.c \
 	%D%/plot.h \
 	%D%/plot_curves.c \

@@ -469,8 +469,12 @@ static void op_net(G gg, const struct glow_self *self, const char *slot, struct 
                        type_text(&want, b, sizeof b));
     }
     g->who = outer;
-    if (g->status != GLOW_OK)
-        for (uint32_t i = 0; i < c->n_out; i++) c->out[i] = error_value;
+    for (uint32_t i = 0; i < c->n_out; i++) {
+        if (g->status == GLOW_OK)
+            graph_add_result(g, OPEN(c->out[i]));
+        else
+            c->out[i] = error_value;
+    }
 }
 
 static void op_custom(G gg, const struct glow_self *self, struct glow_custom_call *c)

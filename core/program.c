@@ -107,17 +107,16 @@ static int64_t node_flops(const struct graph *g, const struct node *n)
     }
     case OP_CHAIN:
     case OP_CHAIN_VJP: {
-        int64_t weights = 0, passes = 1;
+        int64_t weights = 0, last = 0;
         for (int64_t i = 0; i < n->ai[0]; i++) { /* the edge channel needs no products */
             const struct glow_type *w = &g->values[n->in[1 + 3 * i]].type;
-            weights += type_count(w) / w->dim[1] * (w->dim[1] - (n->ai[2 + 3 * i] != 0));
+            last = type_count(w) / w->dim[1] * (w->dim[1] - (n->ai[2 + 3 * i] != 0));
+            weights += last;
         }
-        if (n->op == OP_CHAIN_VJP) {
-            passes = 2;
-            if (n->ai[0] > 1 && !n->in[2 + 3 * n->ai[0]])
-                passes = 3; /* activations computed again */
-        }
-        return 2 * passes * POSITIONS(x) * weights;
+        int64_t all = n->op == OP_CHAIN ? weights : 2 * weights;
+        if (n->op == OP_CHAIN_VJP && n->ai[0] > 1 && !n->in[2 + 3 * n->ai[0]])
+            all += weights - last; /* hidden activations computed again */
+        return 2 * POSITIONS(x) * all;
     }
     default: return 0;
     }
@@ -297,6 +296,7 @@ glow_status program_compile(struct program **out, struct model *m, enum program_
     TRY_OUT(plan_make(&plan, d.g, m->engine));
     TRY_OUT(compile(p, &d, plan, average));
     p->stored = d.stored;
+    p->results_kept = d.results_kept;
     p->couplings = d.couplings;
     p->term_kinds = d.term_kinds;
     p->build_seconds = seconds() - start;

@@ -50,9 +50,11 @@ struct program {
     int64_t n_steps;
     void *arena;
     int64_t arena_bytes, live_bytes, fixed_bytes;
-    int64_t flops;         /* multiply-adds of products, times 2, per run */
-    int stored, couplings; /* couplings whose activations are stored; couplings in all */
-    uint32_t term_kinds;   /* kinds of the terms in loglik: exact, estimate or bound */
+    int64_t flops; /* multiply-adds of products, times 2, per run */
+    /* Couplings whose activations are stored; of the others, those whose networks' results are;
+     * couplings in all. */
+    int stored, results_kept, couplings;
+    uint32_t term_kinds; /* kinds of the terms in loglik: exact, estimate or bound */
     double build_seconds;
     struct recording *recording; /* of the steps, after the first run, where the backend has that */
     bool has_run;
@@ -89,7 +91,7 @@ struct program_graph {
     struct bump *memory;            /* of port names */
     const char **inputs, **outputs; /* by slot, by BIND_OUTPUT index */
     int n_inputs, n_outputs, cap;
-    int stored, couplings;
+    int stored, results_kept, couplings;
     uint32_t term_kinds;
 };
 /* Names an input or output and adds it to the graph. */

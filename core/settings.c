@@ -28,7 +28,7 @@ static const struct glow_option train_options[] = {
            "(recompute), nothing (invert), or activations as far as memory_budget goes and inputs "
            "beyond (auto)",
            NULL, "\"auto\"", "auto|store|recompute|invert", GLOW_OPT_ENUM),
-    OPTION("memory_budget", "for stored activations, with memory = auto", "MB", "256", "[0,inf)",
+    OPTION("memory_budget", "for stored activations, with memory = auto", "MB", "512", "[0,inf)",
            GLOW_OPT_REAL),
     OPTION("invert_tolerance",
            "with memory = invert: relative reconstruction error above which training goes on "

@@ -7,14 +7,14 @@
  * layer the graph is rebuilt without aliases, and the coupling network that inverse and forward
  * share becomes one.
  *
- * The policy decides, per coupling: STORE describes it in the forward pass's epoch, so that its
- * activations are the forward's, kept; RECOMPUTE anchors its input and runs its network again;
- * INVERT keeps nothing. Layers between couplings rebuild their input where their inverse is exact.
- */
+ * The policy (policy.c) decides, per coupling: STORE describes it in the forward pass's epoch, so
+ * that its activations are the forward's, kept; RECOMPUTE anchors its input and runs its network
+ * again, or, where the forward's result is kept too, only as far as the gradient needs it; INVERT
+ * keeps nothing. Layers between couplings rebuild their input where their inverse is exact. */
 #include <math.h>
 #include <stdlib.h>
 #include "flow.h"
-#include "program.h"
+#include "policy.h"
 
 #define FORWARD_EPOCH 1u
 
@@ -89,10 +89,16 @@ static glow_status bind_objective(struct program_graph *p, struct trace *t, bool
 
 struct walk {
     struct program_graph *p;
-    struct trace *forward;      /* the finished forward pass */
-    value_id *input_of;         /* per layer: its input in the forward pass */
-    enum memory_policy *policy; /* per layer */
-    int lowest;                 /* the lowest layer that has trained parameters */
+    struct trace *forward; /* the finished forward pass */
+    struct pass *pass;     /* per layer */
+    struct layer_policy *policy;
+    int lowest; /* the lowest layer that has trained parameters */
+};
+
+/* What the forward pass made of a layer. */
+struct pass {
+    value_id input;
+    uint32_t first_result, n_results; /* of networks, in graph.results */
 };
 
 static int lowest_trained(const struct model *m)
@@ -103,7 +109,6 @@ static int lowest_trained(const struct model *m)
     return m->n_layers;
 }
 
-/* Bytes that the forward description of each layer makes: what storing it may keep. */
 static int64_t bytes_between(const struct graph *g, uint32_t first, uint32_t end)
 {
     int64_t bytes = 0;
@@ -113,36 +118,38 @@ static int64_t bytes_between(const struct graph *g, uint32_t first, uint32_t end
     return bytes;
 }
 
-static void choose_policies(struct walk *w, const struct program_options *o, const int64_t *bytes)
+static int64_t bytes_of(const struct graph *g, value_id v)
 {
-    const struct model *m = w->p->g->model;
-    int64_t left = o->memory_budget;
-    for (int i = m->n_layers - 1; i >= w->lowest; i--) {
-        const struct layer *l = &m->layers[i];
-        const struct glow_layer *d =
-            l->self ? (const struct glow_layer *)l->self->info->desc : NULL;
-        bool exact =
-            !d || ((d->restore || d->inverse) && l->traits.left == GLOW_INV_EXACT) || d->restore;
-        enum memory_policy policy = MEMORY_INVERT;
-        if (l->coupling) {
-            policy = o->memory == MEMORY_AUTO ? MEMORY_RECOMPUTE : o->memory;
-            if (o->memory == MEMORY_AUTO && bytes[i] <= left) {
-                policy = MEMORY_STORE;
-                left -= bytes[i];
-            }
-            w->p->couplings++;
-            w->p->stored += policy == MEMORY_STORE;
-        }
-        if (policy == MEMORY_INVERT && !exact) policy = MEMORY_RECOMPUTE;
-        w->policy[i] = policy;
+    return graph_value_bytes(g, graph_value(g, graph_value(g, v)->base));
+}
+
+/* A chain's hidden activations follow its result. */
+static bool is_chain(const struct graph *g, value_id v)
+{
+    return graph_maker(g, v)->op == OP_CHAIN && graph_value(g, v)->out == 0;
+}
+
+/* Of a layer whose description made the values from `first` on. */
+static struct layer_bytes measure(const struct graph *g, const struct pass *pass, uint32_t first)
+{
+    struct layer_bytes bytes = { .input = bytes_of(g, pass->input),
+                                 .all = bytes_between(g, first, g->n_values) };
+    for (uint32_t i = 0; i < pass->n_results; i++) {
+        const value_id result = g->results[pass->first_result + i];
+        bytes.result += bytes_of(g, result);
+        if (!is_chain(g, result)) continue;
+        const struct node *n = graph_maker(g, result);
+        bytes.hidden += bytes_between(g, result + 1, result + n->n_out) +
+                        chain_vjp_scratch(g, n, true) - chain_vjp_scratch(g, n, false);
     }
+    return bytes;
 }
 
 /* The layer's input: an anchor, or rebuilt from its output y. */
 static glow_status find_input(struct walk *w, struct trace *back, int i, value_id y, value_id *x)
 {
-    if (w->policy[i] != MEMORY_INVERT) {
-        *x = w->input_of[i];
+    if (w->policy[i].memory != MEMORY_INVERT) {
+        *x = w->pass[i].input;
         return GLOW_OK;
     }
     back->mode = TRACE_RESTORE;
@@ -150,6 +157,21 @@ static glow_status find_input(struct walk *w, struct trace *back, int i, value_i
     TRY(trace_layer(back, i, true));
     *x = back->x;
     return GLOW_OK;
+}
+
+/* The networks of layer i, described again from result `first` on, give way to the forward pass's.
+ * Chains make their hidden activations while they go back. */
+static void keep_results(struct walk *w, int i, uint32_t first)
+{
+    struct graph *g = w->p->g;
+    const struct pass *pass = &w->pass[i];
+    if (!w->policy[i].keeps_result || g->n_results - first != pass->n_results) return;
+    for (uint32_t k = 0; k < pass->n_results; k++) {
+        const value_id again = g->results[first + k];
+        graph_replace(g, again, g->results[pass->first_result + k]);
+        for (uint32_t out = 1; is_chain(g, again) && out < graph_maker(g, again)->n_out; out++)
+            graph_replace(g, again + out, 0);
+    }
 }
 
 /* Describes layer i again on an alias of x and differentiates it: dy becomes dx, parameter
@@ -160,11 +182,13 @@ static glow_status differentiate(struct walk *w, struct trace *back, int i, valu
     struct graph *g = w->p->g;
     const struct layer *l = &g->model->layers[i];
     glow_status status = GLOW_OK;
+    const uint32_t first_result = g->n_results;
     value_id alias = graph_alias(g, x);
     back->mode = TRACE_FORWARD;
     back->x = alias;
     back->n_terms = 0;
     TRY(trace_layer(back, i, false));
+    keep_results(w, i, first_result);
     uint32_t n_y = 0, n_wrt = 0;
     size_t room = (size_t)back->n_terms + 1 + (size_t)l->n_params + 1;
     value_id *y = calloc(4 * room, sizeof *y), *seed, *wrt, *gradient;
@@ -201,7 +225,7 @@ out:
 static glow_status bind_inversion_error(struct walk *w, value_id rebuilt)
 {
     struct graph *g = w->p->g;
-    value_id x = w->input_of[w->lowest];
+    value_id x = w->pass[w->lowest].input;
     const struct glow_type t = graph_value(g, x)->type;
     int64_t axes = ((int64_t)2 << t.rank) - 1;
     value_id d = graph_unary(g, OP_ABS, graph_binary(g, OP_SUB, rebuilt, x)),
@@ -229,7 +253,7 @@ static glow_status walk_back(struct walk *w, const struct program_options *o)
         for (int k = 0; k < m->n_latents; k++) back.latents[k] = w->forward->latents[k];
         g->epoch = ++epoch;
         TRY_OUT(find_input(w, &back, i, y, &x));
-        if (w->policy[i] == MEMORY_STORE) g->epoch = FORWARD_EPOCH;
+        if (w->policy[i].memory == MEMORY_STORE) g->epoch = FORWARD_EPOCH;
         back.keeps = NULL; /* the second description's own keeps are of no use */
         back.n_keeps = back.cap_keeps = 0;
         status = differentiate(w, &back, i, x, &dy);
@@ -251,6 +275,17 @@ out:
 
 /* ---------------------------------------------------------------- the programs */
 
+static void count_couplings(const struct walk *w)
+{
+    const struct model *m = w->p->g->model;
+    for (int i = w->lowest; i < m->n_layers; i++) {
+        if (!m->layers[i].coupling) continue;
+        w->p->couplings++;
+        w->p->stored += w->policy[i].memory == MEMORY_STORE;
+        w->p->results_kept += w->policy[i].keeps_result;
+    }
+}
+
 static glow_status describe_forward(struct program_graph *p, const struct program_options *o)
 {
     struct graph *g = p->g;
@@ -259,10 +294,10 @@ static glow_status describe_forward(struct program_graph *p, const struct progra
     glow_status status;
     size_t n = (size_t)m->n_layers;
     struct walk w = { .p = p, .forward = &t };
-    int64_t *bytes = calloc(n, sizeof *bytes);
-    w.input_of = calloc(n, sizeof *w.input_of);
+    struct layer_bytes *bytes = calloc(n, sizeof *bytes);
+    w.pass = calloc(n, sizeof *w.pass);
     w.policy = calloc(n, sizeof *w.policy);
-    if (!bytes || !w.input_of || !w.policy) {
+    if (!bytes || !w.pass || !w.policy) {
         status = fail_memory(n * sizeof *bytes, "program");
         goto out;
     }
@@ -270,24 +305,26 @@ static glow_status describe_forward(struct program_graph *p, const struct progra
     t.x = program_graph_input(p, "", "x", &m->input);
     g->epoch = FORWARD_EPOCH;
     for (int i = 0; i < m->n_layers; i++) {
-        uint32_t first = g->n_values;
-        w.input_of[i] = t.x;
+        const uint32_t first = g->n_values;
+        w.pass[i] = (struct pass){ .input = t.x, .first_result = g->n_results };
         TRY_OUT(trace_layer(&t, i, false));
-        bytes[i] = bytes_between(g, first, g->n_values);
+        w.pass[i].n_results = g->n_results - w.pass[i].first_result;
+        if (o->kind == PROGRAM_TRAIN) bytes[i] = measure(g, &w.pass[i], first);
     }
     TRY_OUT(bind_objective(p, &t, o->kind == PROGRAM_EVAL || o->kind == PROGRAM_ENCODE));
     for (int k = 0; k < m->n_latents && o->kind == PROGRAM_ENCODE; k++)
         TRY_OUT(program_graph_output(p, "latent:", m->latents[k].name, t.reported[k]));
     w.lowest = lowest_trained(m);
     if (o->kind == PROGRAM_TRAIN) {
-        choose_policies(&w, o, bytes);
+        policy_choose(m, o, bytes, w.lowest, w.policy);
+        count_couplings(&w);
         TRY_OUT(walk_back(&w, o));
     }
     status = g->status;
 out:
     trace_close(&t);
     free(bytes);
-    free(w.input_of);
+    free(w.pass);
     free(w.policy);
     return status;
 }

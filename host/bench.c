@@ -314,6 +314,7 @@ static void report_model(const struct bench *b, const struct program *p, json_t 
     if (b->program) return;
     json_object_set_new(r, "memory", json_string(policies[b->session.settings.memory]));
     json_object_set_new(r, "couplings_stored", json_integer(p->stored));
+    json_object_set_new(r, "results_kept", json_integer(p->results_kept));
     json_object_set_new(r, "couplings", json_integer(p->couplings));
     json_object_set_new(r, "last_loss", evaluation_number(b->loss));
 }

@@ -179,18 +179,43 @@ do_unpack()
 
 do_configure()
 {
-    local archs=${GPU_ARCHS:-}
+    local archs=${GPU_ARCHS:-} code=0
     find_cuda
     [ -n "$archs" ] || archs=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 |
         tr -d ' .')
     "$work/source/configure" --with-cuda="$cuda" ${cudnn:+--with-cudnn="$cudnn"} \
-        --with-cuda-archs="$archs" PYTHON="$PYTHON"
+        --with-cuda-archs="$archs" PYTHON="$PYTHON" || code=$?
+    cp config.log "$results/" || true
+    return $code
 }
 
 do_make() { make -j"$(nproc)"; }
 do_make_tests() { make -j"$(nproc)" check TESTS=; }
 do_make_check() { make -j"$(nproc)" check; }
-do_script() { GLOW_TEST_GPU=1 bash "$srcdir/tests/cuda/$1.sh"; }
+
+# What there is, and one small training, operation by operation: where that fails, little else works.
+do_first()
+{
+    nvidia-smi || true
+    nvidia-smi -q -d COMPUTE,ECC,CLOCK,POWER || true
+    (find_cuda && "$NVCC" --version) || true
+    ldd "$GLOW_BACKEND_PATH/glow-cuda.so"
+    env | grep -E '^(CUDA|NVIDIA|CUBLAS|CUDNN|GLOW|LD_)' || true
+    local train=(host/glow train "$srcdir/tests/cuda/compare.cfg" --force --steps 4 --set 'train.backend="cuda"')
+    GLOW_CUDA_CHECK=1 "${train[@]}" --out "$work/first-checked"
+    "${train[@]}" --out "$work/first"
+    cmp "$work/first-checked/checkpoint.safetensors" "$work/first/checkpoint.safetensors"
+}
+
+# One that fails runs again with the host waiting after each operation: the log then names the first.
+do_script()
+{
+    export GLOW_TEST_GPU=1
+    bash "$srcdir/tests/cuda/$1.sh" && return
+    echo "---- $1.sh again, each operation waited for"
+    GLOW_CUDA_CHECK=1 CUDA_LAUNCH_BLOCKING=1 bash "$srcdir/tests/cuda/$1.sh" || true
+    return 1
+}
 do_images() { find_cuda && do_script images; }
 
 # So many steps on the CPU and on the GPU from the same seed: the losses of the log side by side.
@@ -257,8 +282,11 @@ phase_build()
 
 phase_suite()
 {
+    step first 120 do_first
     step kernels 480 do_script kernels
+    step products 480 do_script products
     step engine 480 do_script engine
+    step nvrtc 240 do_script nvrtc
     step plugins 480 do_script plugins
     step images 480 do_images
 }
@@ -345,11 +373,12 @@ step()
     *) echo "FAILED after $((SECONDS - begin)) s: $(tail -n 1 "$results/$name.log" | cut -c 1-300)" > "$state" ;;
     esac
     echo "$name: $(cat "$state")"
+    ! grep -q '^FAILED' "$state" || tail -n 15 "$results/$name.log" | cut -c 1-300 | sed 's/^/    /'
     case $(cat "$state") in
     FAILED*) failed=1 ;;
     unfinished*) unfinished=1 ;;
     esac
-    [ "$phase" != build ] || [ $code = 0 ] || { summarise; finish; }
+    [ "$phase" != build ] || [ $code = 0 ] || { summarise; phase_results; finish; }
 }
 
 summarise()

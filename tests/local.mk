@@ -68,6 +68,7 @@ check_PROGRAMS += \
 	%D%/test_model \
 	%D%/test_packing \
 	%D%/test_plan \
+	%D%/test_policy \
 	%D%/test_program \
 	%D%/test_rewrite \
 	%D%/test_settings \
@@ -98,6 +99,7 @@ check_PROGRAMS += \
 %C%_test_model_LDADD = $(engine_LIBS)
 %C%_test_packing_LDADD = $(engine_LIBS)
 %C%_test_plan_LDADD = $(engine_LIBS)
+%C%_test_policy_LDADD = $(engine_LIBS)
 %C%_test_program_LDADD = $(engine_LIBS)
 %C%_test_rewrite_LDADD = $(engine_LIBS)
 %C%_test_settings_LDADD = $(engine_LIBS)

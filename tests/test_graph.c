@@ -354,6 +354,38 @@ START_TEST(parameter_requests)
 }
 END_TEST
 
+/* ---------------------------------------------------------------- replacements */
+
+static int count_nodes(const struct graph *g, int op)
+{
+    int n = 0;
+    for (uint32_t i = 1; i < g->n_nodes; i++) n += g->nodes[i].op == op;
+    return n;
+}
+
+/* Readers of exp(x) read abs(x), and exp(x), which nobody reads any more, goes. A bind keeps what
+ * it names. */
+START_TEST(replaced_values)
+{
+    struct graph *g = new_graph(0), *simple;
+    const struct glow_type t = { .dtype = GLOW_REAL, .rank = 1, .batched = 1, .dim = { 3 } };
+    const value_id x = graph_input(g, 0, &t), by = graph_unary(g, OP_ABS, x);
+    const value_id v = graph_unary(g, OP_EXP, x), y = graph_binary(g, OP_MUL, v, x);
+    ck_assert_int_eq(graph_bind(g, BIND_OUTPUT, 0, y), GLOW_OK);
+    ck_assert_int_eq(graph_bind(g, BIND_OUTPUT, 1, v), GLOW_OK);
+    graph_replace(g, v, by);
+    ck_assert_int_eq(graph_rebuild(g, &simple), GLOW_OK);
+    ck_assert_int_eq(count_nodes(simple, OP_EXP), 0);
+    const struct node *n = graph_maker(simple, simple->binds[0].value);
+    ck_assert_int_eq(n->op, OP_MUL);
+    ck_assert_int_eq(graph_maker(simple, n->in[0])->op, OP_ABS);
+    ck_assert_int_eq(graph_maker(simple, n->in[1])->op, OP_INPUT);
+    ck_assert_int_eq(simple->binds[1].value, n->in[0]);
+    graph_free(simple);
+    graph_free(g);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = rig_case("graph");
@@ -365,5 +397,6 @@ int main(void)
     tcase_add_test(tests, initial_values);
     tcase_add_test(tests, initial_value_errors);
     tcase_add_test(tests, parameter_requests);
+    tcase_add_test(tests, replaced_values);
     return rig_run(tests);
 }

@@ -57,7 +57,7 @@ START_TEST(defaults)
     ck_assert_int_eq(s.optimizer, OPTIM_ADAM);
     ck_assert_int_eq(s.real, DT_F32);
     ck_assert_int_eq(s.memory, MEMORY_AUTO);
-    ck_assert_int_eq(s.memory_budget, 256000000);
+    ck_assert_int_eq(s.memory_budget, 512000000);
     ck_assert(s.eval_average);
     ck_assert_double_eq(s.lr, 1e-3);
     settings_free(&s);

@@ -201,7 +201,7 @@ void chain_carve_weights(struct chain *c, struct carve *room)
 }
 
 void chain_carve_forward(const struct chain *c, struct carve *room, const void *const *kept,
-                         int masks, struct forward_work *w)
+                         struct forward_work *w)
 {
     const int64_t pixels = c->group * c->plane;
     int64_t windows = 0, wide = 0;
@@ -211,8 +211,7 @@ void chain_carve_forward(const struct chain *c, struct carve *room, const void *
         if (!is_direct(c, i)) wide = max_int(wide, s->rows);
         if (i == c->n - 1 || kept[i]) continue;
         w->hidden[i].data = carve(room, pixels * s->pitch, real_size(c->inner));
-        if (masks && may_mask(c, i))
-            w->hidden[i].mask = carve(room, pixels * mask_stride(s) / 8, 1);
+        if (may_mask(c, i)) w->hidden[i].mask = carve(room, pixels * mask_stride(s) / 8, 1);
     }
     w->windows = carve(room, pixels * windows, real_size(c->inner));
     w->wide = carve(room, pixels * wide, dtype_size(c->dtype));
@@ -298,7 +297,7 @@ void chain_run_forward(struct chain_forward *f, struct carve *room, const struct
     struct chain *c = f->chain;
     struct forward_work w = { 0 };
     chain_carve_weights(c, room);
-    chain_carve_forward(c, room, f->kept, 0, &w);
+    chain_carve_forward(c, room, f->kept, &w);
     if (!run) {
         chain_look_up(c);
         return;

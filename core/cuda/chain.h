@@ -133,8 +133,10 @@ struct forward_work {
     void *wide;    /* (p, rows) where columns are added up, and of the last stage */
     struct hidden hidden[CHAIN_STAGES];
 };
-/* masks: a backward pass follows at once. */
-void chain_carve_forward(const struct chain *, struct carve *, const void *const *kept, int masks,
+/* With masks, whether or not a backward pass follows: a product that writes them may be another
+ * kernel than one that does not, and what is computed again must have the bits of the first time.
+ */
+void chain_carve_forward(const struct chain *, struct carve *, const void *const *kept,
                          struct forward_work *);
 /* Stages [0, end) of the images of a group; hidden activations where `kept` or the work has them.
  */

@@ -93,7 +93,7 @@ static void carve_backward(struct chain_backward *b, struct carve *room, struct 
         if ((i > 0 && s->kind == STAGE_GATHER) || (i == 0 && b->dx.data))
             wide = max_int(wide, dx.columns);
     }
-    chain_carve_forward(c, room, b->kept, 1, &w->again);
+    chain_carve_forward(c, room, b->kept, &w->again);
     if (last->act != GLOW_ACT_NONE) {
         w->result = carve(room, pixels * last->out, dtype_size(c->dtype));
         w->d_result = carve(room, pixels * last->out, dtype_size(c->dtype));

@@ -39,8 +39,9 @@ static void describe(struct convolution *c, const struct engine *e, const struct
                                     kh, kw));
     NEXT(cudnnSetConvolution2dDescriptor(c->how, kh / 2, kw / 2, 1, 1, 1, 1,
                                          CUDNN_CROSS_CORRELATION, type));
+    /* FMA keeps f32 out of the tensor cores; f64 knows no coarser way. */
     NEXT(cudnnSetConvolutionMathType(
-        c->how, e->products == CUBLAS_COMPUTE_32F ? CUDNN_FMA_MATH : CUDNN_DEFAULT_MATH));
+        c->how, !wide && e->products == CUBLAS_COMPUTE_32F ? CUDNN_FMA_MATH : CUDNN_DEFAULT_MATH));
 #undef NEXT
 }
 
@@ -79,7 +80,16 @@ static int is_chain(const struct engine *e, const struct step *s)
            !y->stride[0] || !y->stride[1];
 }
 
-static size_t dnn_scratch(const struct engine *e, const struct step *s)
+/* Scratch begins at a multiple of 64 bytes. What cuDNN takes is not written down; everybody gives
+ * it what an allocation gives: 256. */
+enum { DNN_ALIGNMENT = 256 };
+static void *dnn_workspace(const struct step *s)
+{
+    const uintptr_t at = (uintptr_t)s->scratch;
+    return (void *)((at + DNN_ALIGNMENT - 1) / DNN_ALIGNMENT * DNN_ALIGNMENT);
+}
+
+static size_t dnn_room(const struct engine *e, const struct step *s)
 {
     const struct tensor *x, *y, *w;
     struct convolution c;
@@ -108,7 +118,8 @@ static void run_dnn(const struct step *s, struct run *run)
     const float one_f = 1, zero_f = 0;
     const void *alpha = wide ? (const void *)&one : (const void *)&one_f;
     const void *beta = wide ? (const void *)&zero : (const void *)&zero_f;
-    const size_t room = dnn_scratch(e, s);
+    const size_t room = dnn_room(e, s);
+    void *workspace = dnn_workspace(s);
     struct convolution c;
     operands(s, &x, &y, &w);
     describe(&c, e, x, y, w);
@@ -117,14 +128,14 @@ static void run_dnn(const struct step *s, struct run *run)
         if (s->op == OP_CONV)
             c.status =
                 cudnnConvolutionForward(e->dnn, alpha, c.x, x->data, c.w, w->data, c.how,
-                                        forward_algorithm, s->scratch, room, beta, c.y, y->data);
+                                        forward_algorithm, workspace, room, beta, c.y, y->data);
         else if (s->op == OP_CONV_DX)
             c.status =
                 cudnnConvolutionBackwardData(e->dnn, alpha, c.w, w->data, c.y, y->data, c.how,
-                                             data_algorithm, s->scratch, room, beta, c.x, x->data);
+                                             data_algorithm, workspace, room, beta, c.x, x->data);
         else
             c.status = cudnnConvolutionBackwardFilter(e->dnn, alpha, c.x, x->data, c.y, y->data,
-                                                      c.how, filter_algorithm, s->scratch, room,
+                                                      c.how, filter_algorithm, workspace, room,
                                                       beta, c.w, w->data);
     }
     if (c.status != CUDNN_STATUS_SUCCESS)
@@ -164,7 +175,7 @@ static void run_chain(const struct engine *e, const struct step *s, struct carve
 static size_t scratch(const struct engine *e, const struct step *s)
 {
     struct carve room = { NULL, 0 };
-    if (!is_chain(e, s)) return dnn_scratch(e, s);
+    if (!is_chain(e, s)) return dnn_room(e, s) + DNN_ALIGNMENT;
     run_chain(e, s, &room, NULL);
     return room.used;
 }

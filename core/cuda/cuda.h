@@ -88,6 +88,8 @@ glow_status cuda_failed(cudaError_t, const char *what);
 /* Waits for the device and reports what went wrong there. */
 glow_status engine_finish(struct engine *);
 void engine_set_key(struct engine *, const struct run_key *); /* random.cu */
+/* Loads a kernel, so that a device without code for it, or out of reach, shows. */
+cudaError_t engine_try_kernel(void); /* random.cu */
 /* A step failed on its way to the device: the run stops. */
 void step_failed(const struct step *, struct run *, const char *library, const char *why);
 

@@ -70,13 +70,20 @@ static void launch_image(const struct step *step, struct run *run)
     if (error != cudaSuccess) step_failed(step, run, "cuda", cudaGetErrorString(error));
 }
 
+/* It knows no stream of ours and launches on one of its own: the host waits before and behind it.
+ */
 static void call_function(const struct step *step, struct run *run)
 {
     struct glow_array array[MAX_OPERANDS];
     struct glow_kernel_call call = describe(step, array, view);
     call.scratch = step->scratch;
+    run->status = engine_finish(run->engine);
+    if (run->status != GLOW_OK) return;
     int32_t code = step->custom->run(&call);
-    if (code != GLOW_OK)
+    cudaError_t error = cudaDeviceSynchronize();
+    if (error != cudaSuccess)
+        step_failed(step, run, "cuda", cudaGetErrorString(error));
+    else if (code != GLOW_OK)
         run->status = fail(code, "%s: the plug-in's kernel failed with code %d",
                            step->owner ? step->owner : "?", (int)code);
 }

@@ -58,6 +58,22 @@ static int oldest_driver(int runtime)
     return runtime / 1000 == 12 ? 12010 : runtime / 1000 * 1000;
 }
 
+/* Whether the first device runs our kernels: it may be of a kind that the build did not name, or
+ * another process may hold it. */
+static int runs_kernels(char *why, size_t size)
+{
+    struct cudaDeviceProp p = { 0 };
+    cudaError_t error = cudaGetDeviceProperties(&p, 0);
+    if (error == cudaSuccess) error = engine_try_kernel();
+    if (error == cudaSuccess) return 1;
+    cudaGetLastError();
+    snprintf(why, size,
+             "the first device, %.200s of compute capability %d.%d, does not run its kernels: %s "
+             "(./configure --with-cuda-archs says for which it is built)",
+             p.name, p.major, p.minor, cudaGetErrorString(error));
+    return 0;
+}
+
 int engine_usable(char *why, size_t size)
 {
     int devices = 0, driver = 0, runtime = 0, pools = 0;
@@ -80,7 +96,7 @@ int engine_usable(char *why, size_t size)
     }
     cudaDeviceGetAttribute(&pools, cudaDevAttrMemoryPoolsSupported, 0);
     if (!pools) snprintf(why, size, "the first device has no memory pools");
-    return pools;
+    return pools && runs_kernels(why, size);
 }
 
 /* How chains of convolutions multiply: in bf16 where the configuration says so, else as
@@ -114,19 +130,23 @@ static glow_status describe_device(struct engine *e, bool bf16)
     return GLOW_OK;
 }
 
+/* The stream first: setting it takes cuBLAS back to a workspace of its own. */
 static glow_status open_libraries(struct engine *e)
 {
     void *workspace;
     TRY_CUDA(cudaMallocAsync(&workspace, WORKSPACE_BYTES, e->stream));
     e->workspace = workspace;
-    if (cublasCreate(&e->blas) != CUBLAS_STATUS_SUCCESS ||
-        cublasSetStream(e->blas, e->stream) != CUBLAS_STATUS_SUCCESS ||
-        cublasSetWorkspace(e->blas, e->workspace, WORKSPACE_BYTES) != CUBLAS_STATUS_SUCCESS ||
-        cublasLtCreate(&e->blas_lt) != CUBLAS_STATUS_SUCCESS)
-        return fail(GLOW_EIO, "cuda: cuBLAS does not start");
-    if (cudnnCreate(&e->dnn) != CUDNN_STATUS_SUCCESS ||
-        cudnnSetStream(e->dnn, e->stream) != CUDNN_STATUS_SUCCESS)
-        return fail(GLOW_EIO, "cuda: cuDNN does not start");
+    cublasStatus_t blas = cublasCreate(&e->blas);
+    if (blas == CUBLAS_STATUS_SUCCESS) blas = cublasSetStream(e->blas, e->stream);
+    if (blas == CUBLAS_STATUS_SUCCESS)
+        blas = cublasSetWorkspace(e->blas, e->workspace, WORKSPACE_BYTES);
+    if (blas == CUBLAS_STATUS_SUCCESS) blas = cublasLtCreate(&e->blas_lt);
+    if (blas != CUBLAS_STATUS_SUCCESS)
+        return fail(GLOW_EIO, "cuda: cuBLAS does not start: %s", cublasGetStatusString(blas));
+    cudnnStatus_t dnn = cudnnCreate(&e->dnn);
+    if (dnn == CUDNN_STATUS_SUCCESS) dnn = cudnnSetStream(e->dnn, e->stream);
+    if (dnn != CUDNN_STATUS_SUCCESS)
+        return fail(GLOW_EIO, "cuda: cuDNN does not start: %s", cudnnGetErrorString(dnn));
     return GLOW_OK;
 }
 
@@ -262,6 +282,15 @@ static void cuda_profile(struct engine *e, double *seconds_by_op)
 
 /* ---------------------------------------------------------------- recording */
 
+/* A plug-in's function is called by the host, and what it launches goes to a stream of its own:
+ * none of that would come again with a replay. */
+static bool calls_functions(const struct step *step, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (step[i].op == OP_CUSTOM && !step[i].custom->image) return true;
+    return false;
+}
+
 static glow_status capture(struct engine *e, const struct step *step, int64_t n,
                            const struct train_update *update, cudaGraph_t *graph)
 {
@@ -271,8 +300,10 @@ static glow_status capture(struct engine *e, const struct step *step, int64_t n,
     launch_steps(step, n, &run);
     e->launching = 0;
     if (update && run.status == GLOW_OK) update_launch(e, update);
+    cudaError_t launched = cudaGetLastError(); /* a launch that was refused spoils no recording */
     cudaError_t error = cudaStreamEndCapture(e->stream, graph);
     TRY(run.status);
+    TRY_CUDA(launched);
     TRY_CUDA(error);
     return GLOW_OK;
 }
@@ -283,7 +314,7 @@ static glow_status cuda_record(struct engine *e, const struct step *step, int64_
     glow_status status;
     cudaGraph_t graph = NULL;
     *out = NULL;
-    if (e->check_each) return GLOW_OK; /* each step is to be waited for: nothing to record */
+    if (e->check_each || calls_functions(step, n)) return GLOW_OK;
     struct recording *r = calloc(1, sizeof *r);
     if (!r) return fail_memory(sizeof *r, "recording");
     *r = (struct recording){ .steps = step, .n = n };
@@ -293,6 +324,8 @@ static glow_status cuda_record(struct engine *e, const struct step *step, int64_
     *out = r;
     r = NULL;
 out:
+    if (status != GLOW_OK)
+        fail_context(status, "recording %lld steps (GLOW_CUDA_CHECK=1 does without)", (long long)n);
     if (graph) cudaGraphDestroy(graph);
     free(r);
     return status;

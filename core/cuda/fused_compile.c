@@ -23,6 +23,7 @@ struct compiled {
 /* ---------------------------------------------------------------- NVRTC */
 
 typedef struct nvrtc_program *nvrtc_program; /* opaque there, too */
+enum { OUT_OF_MEMORY = 1 };                  /* NVRTC_ERROR_OUT_OF_MEMORY */
 struct nvrtc {
     int (*create)(nvrtc_program *, const char *text, const char *name, int n_headers,
                   const char *const *headers, const char *const *names);
@@ -31,18 +32,22 @@ struct nvrtc {
     int (*code)(nvrtc_program, char *);
     int (*destroy)(nvrtc_program *);
     const char *(*error)(int);
+    int (*log_size)(nvrtc_program, size_t *);
+    int (*log)(nvrtc_program, char *);
 };
 
+/* That of the run time this is built with: a driver may not know the code of a newer one. */
 static void *open_nvrtc(void)
 {
+    const char *wish = getenv("GLOW_CUDA_NVRTC");
+    char name[40];
+    if (wish && !strcmp(wish, "0")) return NULL;
 #ifdef CUDA_EMULATOR
-    return dlopen("libnvrtc-standin.so.13", RTLD_NOW);
+    snprintf(name, sizeof name, "libnvrtc-standin.so.13");
 #else
-    static const char *const names[] = { "libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so" };
-    void *library = NULL;
-    for (int i = 0; i < 3 && !library; i++) library = dlopen(names[i], RTLD_NOW);
-    return library;
+    snprintf(name, sizeof name, "libnvrtc.so.%d", CUDART_VERSION / 1000);
 #endif
+    return dlopen(name, RTLD_NOW);
 }
 
 /* NULL: it is not there. Once opened it stays. */
@@ -50,15 +55,17 @@ static const struct nvrtc *nvrtc(void)
 {
     static struct nvrtc n;
     static int asked, found;
-    static const char *const names[] = { "nvrtcCreateProgram",  "nvrtcCompileProgram",
-                                         "nvrtcGetCUBINSize",   "nvrtcGetCUBIN",
-                                         "nvrtcDestroyProgram", "nvrtcGetErrorString" };
-    void *const to[] = { &n.create, &n.compile, &n.size, &n.code, &n.destroy, &n.error };
+    static const char *const names[] = { "nvrtcCreateProgram",     "nvrtcCompileProgram",
+                                         "nvrtcGetCUBINSize",      "nvrtcGetCUBIN",
+                                         "nvrtcDestroyProgram",    "nvrtcGetErrorString",
+                                         "nvrtcGetProgramLogSize", "nvrtcGetProgramLog" };
+    void *const to[] = { &n.create,  &n.compile, &n.size,     &n.code,
+                         &n.destroy, &n.error,   &n.log_size, &n.log };
     if (asked) return found ? &n : NULL;
     asked = 1;
     void *library = open_nvrtc();
     found = library != NULL;
-    for (int i = 0; i < 6 && found; i++) {
+    for (int i = 0; i < 8 && found; i++) {
         void *function = dlsym(library, names[i]);
         memcpy(to[i], &function, sizeof function);
         found = function != NULL;
@@ -74,6 +81,20 @@ static void complain(const char *what, const char *why)
     told = 1;
 }
 
+/* What NVRTC makes of it, from the first error on. */
+static void complain_of_text(const struct nvrtc *n, nvrtc_program program, int error)
+{
+    size_t size = 0;
+    char *log = NULL, why[500];
+    if (program && !n->log_size(program, &size) && size && (log = calloc(1, size + 1)))
+        n->log(program, log);
+    const char *first = log ? strstr(log, "error") : NULL;
+    snprintf(why, sizeof why, "%s%s%.*s", n->error(error), first ? ": " : "",
+             first ? (int)strcspn(first, "\n") : 0, first ? first : "");
+    complain("NVRTC", why);
+    free(log);
+}
+
 /* A text's machine code, to be freed; NULL: it does not compile. */
 static char *compile(const struct engine *e, const char *text)
 {
@@ -87,9 +108,10 @@ static char *compile(const struct engine *e, const char *text)
     if (!error) error = n->compile(program, 3, options);
     if (!error) error = n->size(program, &size);
     if (!error && (code = malloc(size))) error = n->code(program, code);
+    if (!error && !code) error = OUT_OF_MEMORY;
+    if (error) complain_of_text(n, program, error);
     if (program) n->destroy(&program);
     if (!error) return code;
-    complain("NVRTC", n->error(error));
     free(code);
     return NULL;
 }

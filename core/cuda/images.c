@@ -86,6 +86,19 @@ static char *copy_ptx(const unsigned char *image, size_t n)
     return NULL;
 }
 
+/* Whether a device takes PTX by its ".target sm_90": newer ones do, but of sm_90a that alone and of
+ * sm_100f its family. The driver would call other PTX invalid. */
+static bool ptx_serves(const char *text, const struct cudaDeviceProp *d)
+{
+    const char *target = strstr(text, ".target"), *sm = target ? strstr(target, "sm_") : NULL;
+    const int capability = 10 * d->major + d->minor;
+    char *end;
+    if (!sm) return true;
+    const long wanted = strtol(sm + 3, &end, 10);
+    if (*end == 'a') return capability == wanted;
+    return capability >= wanted && (*end != 'f' || d->major == wanted / 10);
+}
+
 static glow_status refuse(struct image_kernel *k, glow_status status, const char *why)
 {
     snprintf(k->why, sizeof k->why, "%s", why);
@@ -133,8 +146,10 @@ static glow_status load_library(struct image_kernel *k, size_t n)
     } else if (!(ptx = copy_ptx(image, n))) {
         return refuse(k, GLOW_EINVAL, "its image is no fatbin, cubin or PTX");
     }
-    cudaError_t error =
-        cudaLibraryLoadData(&k->library, ptx ? (void *)ptx : image, NULL, NULL, 0, NULL, NULL, 0);
+    cudaError_t error = ptx && !ptx_serves(ptx, &k->device)
+                            ? cudaErrorNoKernelImageForDevice
+                            : cudaLibraryLoadData(&k->library, ptx ? (void *)ptx : image, NULL,
+                                                  NULL, 0, NULL, NULL, 0);
     free(ptx);
     return error == cudaSuccess ? GLOW_OK : refused_by_cuda(k, error);
 }

@@ -100,10 +100,13 @@ glow_status memory_alloc(struct engine *e, size_t bytes, const char *owner, void
     void *start = NULL;
     *out = NULL;
     if (!b) return fail_memory(sizeof *b, owner);
-    if (bytes > SIZE_MAX / 2 ||
-        cudaMallocAsync(&start, bytes + 2 * MARGIN, e->stream) != cudaSuccess) {
-        free(b);
-        return out_of_memory(e, bytes, owner);
+    cudaError_t error = bytes > SIZE_MAX / 2
+                            ? cudaErrorMemoryAllocation
+                            : cudaMallocAsync(&start, bytes + 2 * MARGIN, e->stream);
+    if (error != cudaSuccess) {
+        free(b); /* what went wrong before shows here, too, and is no lack of memory */
+        return error == cudaErrorMemoryAllocation ? out_of_memory(e, bytes, owner)
+                                                  : cuda_failed(error, "cudaMallocAsync");
     }
     *b = (struct block){ .next = e->blocks, .start = start, .bytes = bytes };
     snprintf(b->owner, sizeof b->owner, "%s", owner);

@@ -232,13 +232,21 @@ inline void fill_shared()
                (size_t)(__stop_emulator_shared - __start_emulator_shared));
 }
 
+/* What a device takes. */
+inline bool fits(dim3 grid, dim3 block, size_t shared)
+{
+    const uint64_t threads = (uint64_t)block.x * block.y * block.z;
+    return threads && threads <= 1024 && block.z <= 64 && grid.x && grid.y && grid.z &&
+           grid.x <= 0x7fffffff && grid.y <= 65535 && grid.z <= 65535 &&
+           shared <= the_machine().most_shared;
+}
+
 inline void launch(const char *name, dim3 grid, dim3 block, size_t shared,
                    const std::function<void()> &body)
 {
     machine &m = the_machine();
     m.n = block.x * block.y * block.z;
-    if (!m.n || m.n > 1024 || block.z > 64 || !grid.x || !grid.y || !grid.z ||
-        grid.x > 0x7fffffff || grid.y > 65535 || grid.z > 65535 || shared > m.most_shared) {
+    if (!fits(grid, block, shared)) {
         m.error = cudaErrorInvalidConfiguration;
         return;
     }
@@ -262,16 +270,29 @@ inline void launch(const char *name, dim3 grid, dim3 block, size_t shared,
 typedef void (*queue_fn)(cudaStream_t, std::function<void()>);
 extern "C" queue_fn emulator_queue;
 
-/* Arguments are copied when the launch is made, as on a device. */
+/* Arguments are copied when the launch is made, as on a device, and what it does not take is
+ * refused at once: no recording has it. */
 template <class... P, class... A>
 inline void go(const char *name, dim3 grid, dim3 block, size_t shared, cudaStream_t stream,
                void (*kernel)(P...), A... arguments)
 {
     std::tuple<P...> copied(arguments...);
+    static_assert(sizeof copied <= 32764, "parameters of a kernel, since CUDA 12.1");
+    if (!fits(grid, block, shared)) {
+        the_machine().error = cudaErrorInvalidConfiguration;
+        return;
+    }
     emulator_queue(stream,
                    [=] { launch(name, grid, block, shared, [=] { std::apply(kernel, copied); }); });
 }
 } // namespace emulator
+
+/* For kernels that are part of the program; the stand-in may have a device that runs none. */
+extern "C" cudaError_t standin_touch(void);
+template <class... P> inline cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *, void (*)(P...))
+{
+    return standin_touch();
+}
 
 inline int atomicMin(int *p, int x)
 {

@@ -34,6 +34,8 @@ program nvidia-smi <<< 'echo "GPU 0: stand-in"'
 expect 2 'bench: run the phase build first' bench
 program nvcc <<< 'exit 0'
 NVCC=$scratch/bin/nvcc GPU_ARCHS=90 PYTHON=: expect 1 'build-unpack: FAILED' build
+tar -tzf "$GPU_RESULTS.tar.gz" | grep -q 'results/build-unpack.log' || { echo 'FAILED: not packed'; failed=1; }
+rm "$GPU_RESULTS.tar.gz"
 
 # As if it were built; a sanitizer that only runs its program.
 rm -rf "$GPU_WORK/source" "$GPU_WORK/build"
@@ -57,6 +59,10 @@ done
     { echo "FAILED: a share of the processor's peak"; failed=1; }
 grep -q -- '--tool memcheck .*glow train' "$scratch/bin/calls" || { echo 'no memcheck'; failed=1; }
 
+# What `suite` begins with.
+bash "$srcdir/tests/gpu-run.sh" --step do_first > "$scratch/said" 2>&1 && grep -q 'stand-in sm_90' "$scratch/said" ||
+    { echo 'FAILED: do_first'; cat "$scratch/said"; failed=1; }
+
 # Again: nothing is done twice, until it is asked for.
 expect 0 'all passed' --quick bench sanitizer
 [ "$(wc -l < "$scratch/bin/calls")" = 1 ] || { echo 'FAILED: ran a step again that had passed'; failed=1; }
@@ -66,6 +72,7 @@ expect 3 'out of time' --quick --again --minutes 0 sanitizer
 program compute-sanitizer <<< 'echo "ERROR SUMMARY: 1 error"; exit 9'
 [ "${PYTHON:-:}" = : ] || compare=compare
 expect 1 'sanitizer-memcheck-train: FAILED.*1 error' --quick --again sanitizer ${compare:-} tune results
+grep -q '^    ERROR SUMMARY: 1 error' "$scratch/said" || { echo 'FAILED: shows no end of the log'; failed=1; }
 there tune-compare-recompute.json
 there summary
 there sanitizer-memcheck-train.log

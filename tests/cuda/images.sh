@@ -156,6 +156,17 @@ decomposes ''
 [ -f "$work/moment.ptx" ] || printf '.version 9.0\n.target sm_90\n.address_size 64\n' > "$work/moment.ptx"
 plugin moment "$work/moment.ptx"
 decomposes 'PTX JIT compiler library not found'
+# PTX for a newer device, or for another one alone: the driver would call it invalid.
+for target in sm_100 sm_80a sm_100f; do
+    sed "s/sm_90/$target/" "$work/moment.ptx" > "$work/newer.ptx"
+    plugin moment "$work/newer.ptx"
+    decomposes 'its image has no code for this device, stand-in of compute capability 9.0 (no kernel'
+done
+for target in sm_75 sm_90a sm_90f; do
+    sed "s/sm_90/$target/" "$work/moment.ptx" > "$work/older.ptx"
+    plugin moment "$work/older.ptx"
+    decomposes 'PTX JIT compiler library not found'
+done
 
 # ---- mistakes: exit code 2, the plug-in's file, and words that say what
 
@@ -207,4 +218,9 @@ status=0
 train function || status=$?
 [ $status != 0 ] && grep -q "the plug-in's kernel failed with code -4" "$work/said" ||
     complain "a function of version 1.0: exit code $status"
+# It runs in every step: no recording has what it does.
+"$GLOW" train "$work/run.cfg" --out "$work/function" --force --steps 30 --set 'train.precision="fp64"' \
+    > "$work/said" 2>&1 || complain 'a function of version 1.0 that succeeds: does not train'
+calls=$(grep -c '^hostfn runs' "$work/said")
+[ "$calls" -ge 30 ] || complain "a function of version 1.0 was called $calls times in 30 steps"
 exit $failed

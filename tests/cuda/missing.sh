@@ -48,6 +48,14 @@ expect cuda 2 'driver is too old: it serves CUDA 12.0, this glow needs 12.1' CUD
 expect cuda 0 'stand-in sm_90' CUDA_STANDIN_RUNTIME=12080 CUDA_STANDIN_DRIVER=12010
 expect cuda 0 'stand-in sm_90' CUDA_STANDIN_RUNTIME=13010 CUDA_STANDIN_DRIVER=13000
 
+# A device that none of the kernels was built for (209), or that another process holds (46).
+for words in 'auto 0 running on the CPU; cuda: the first' 'cuda 2 backend "cuda": the first'; do
+    read -r backend code words <<< "$words"
+    expect $backend $code "$words device, stand-in of compute capability 9.0, does not run its kernels: no kernel image" \
+        CUDA_STANDIN_TOUCH=209
+    expect $backend $code "does not run its kernels" CUDA_STANDIN_TOUCH=46
+done
+
 # A library: a module that needs one that is not there.
 mkdir "$work/broken"
 echo 'int nothing;' > "$work/nothing.c"
@@ -79,6 +87,19 @@ CUDA_STANDIN_MEMORY=48 "$GLOW" train "$work/kept" --resume --steps 4 --set data.
     complain 'trained without memory'
 [ "$before" = "$(cksum < "$work/kept/checkpoint.safetensors")" ] || complain 'another checkpoint'
 "$GLOW" train "$work/kept" --resume --steps 4 > "$work/said" 2>&1 || complain 'does not go on'
+
+# A device that breaks stays broken, whoever asks next. The run says what broke it, which is no lack of memory,
+# and goes on from what it had saved.
+expect cuda 1 'cudaMallocAsync: an illegal memory access' CUDA_STANDIN_BREAKS=3
+for at in 60 200; do
+    rm -rf "$work/broke"
+    CUDA_STANDIN_BREAKS=$at "$GLOW" train "$work/run.cfg" --steps 40 --set train.checkpoint_every=2 \
+        --set train.log_every=2 --out "$work/broke" > "$work/said" 2>&1 && complain "breaks at $at: trained all the same"
+    grep -q 'an illegal memory access was encountered' "$work/said" || complain "breaks at $at: does not say why"
+    ! grep -q 'no room' "$work/said" || complain "breaks at $at: speaks of memory"
+    [ $at = 60 ] || [ -f "$work/broke/checkpoint.safetensors" ] || complain "breaks at $at: nothing was saved"
+    "$GLOW" train "$work/broke" --resume > "$work/said" 2>&1 || complain "broke at $at: does not go on"
+done
 
 # Statistics of memory: in the log and from `glow info`.
 grep -q '"device_mb"' "$work/kept/log.jsonl" || { echo 'no device_mb in the log'; failed=1; }

@@ -9,7 +9,11 @@
  *   CUDA_STANDIN_DEVICES  how many there are
  *   CUDA_STANDIN_DRIVER   CUDA version that the driver serves, such as 11040
  *   CUDA_STANDIN_RUNTIME  version of the run time itself
- *   CUDA_STANDIN_ARCH     compute capability of the device, such as 75 */
+ *   CUDA_STANDIN_ARCH     compute capability of the device, such as 75
+ *   CUDA_STANDIN_TOUCH    error of the first call that needs the device, such as 209
+ *   CUDA_STANDIN_BREAKS   the piece of work at which the device breaks: from then on every call
+ *                         fails, as after an illegal address; it may be done when memory is asked
+ *                         for */
 #include "standin.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,6 +38,7 @@ struct item {
     work run;
     CUevent_st *event;    /* to wait for */
     unsigned long ticket; /* until it has come that far */
+    bool always;          /* even on a broken device: nobody waits for ever */
 };
 struct CUgraph_st {
     std::vector<work> works;
@@ -57,6 +62,17 @@ cudaError_t standin_failed(cudaError_t error)
     return error;
 }
 
+/* A broken device stays broken, and says so whatever it is asked. */
+static long steps_to_go = -1;
+static cudaError_t broken;
+static bool breaks()
+{
+    static const char *text = getenv("CUDA_STANDIN_BREAKS");
+    if (text && steps_to_go < 0) steps_to_go = atol(text);
+    if (text && steps_to_go > 0 && --steps_to_go == 0) broken = cudaErrorIllegalAddress;
+    return broken != cudaSuccess;
+}
+
 static void open_memory(bool open);
 
 /* Does the first piece of work of a stream, if it need not wait. */
@@ -66,8 +82,9 @@ static bool advance(CUstream_st *s)
     item &first = s->queue.front();
     if (first.event && first.event->done < first.ticket) return false;
     work run = std::move(first.run);
+    const bool always = first.always;
     s->queue.pop_front();
-    if (run) run();
+    if (run && (always || !breaks())) run();
     return true;
 }
 
@@ -92,8 +109,30 @@ void standin_push(cudaStream_t s, work w)
     if (s->recording)
         s->recording->works.push_back(std::move(w));
     else
-        s->queue.push_back({ std::move(w), nullptr, 0 });
+        s->queue.push_back({ std::move(w), nullptr, 0, false });
 }
+
+/* What a recording does not allow spoils it. */
+static bool forbidden(cudaStream_t s)
+{
+    if (!recordings) return false;
+    if (s && s->recording) s->spoiled = true;
+    for (CUstream_st *other : streams)
+        if (!s && other->recording) other->spoiled = true;
+    return !s || s->recording;
+}
+
+/* What a call returns before it does anything: the device is broken, or a stream records. */
+static cudaError_t refused(cudaStream_t s)
+{
+    if (broken) return broken;
+    return forbidden(s) ? standin_failed(cudaErrorStreamCaptureUnsupported) : cudaSuccess;
+}
+#define TRY_STANDIN(stream)                                                                        \
+    do {                                                                                           \
+        cudaError_t refused_ = refused(stream);                                                    \
+        if (refused_) return refused_;                                                             \
+    } while (0)
 
 extern "C" {
 typedef void (*queue_fn)(cudaStream_t, std::function<void()>);
@@ -102,6 +141,7 @@ queue_fn emulator_queue = standin_push;
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned)
 {
+    TRY_STANDIN(nullptr);
     streams.push_back(*s = new CUstream_st);
     return cudaSuccess;
 }
@@ -115,21 +155,11 @@ cudaError_t cudaStreamDestroy(cudaStream_t s)
     return cudaSuccess;
 }
 
-/* What a recording does not allow spoils it. */
-static bool forbidden(cudaStream_t s)
-{
-    if (!recordings) return false;
-    if (s && s->recording) s->spoiled = true;
-    for (CUstream_st *other : streams)
-        if (!s && other->recording) other->spoiled = true;
-    return !s || s->recording;
-}
-
 cudaError_t cudaStreamSynchronize(cudaStream_t s)
 {
-    if (forbidden(s)) return standin_failed(cudaErrorStreamCaptureUnsupported);
+    TRY_STANDIN(s);
     work_until(s, [=] { return s->queue.empty(); });
-    return cudaSuccess;
+    return broken;
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned)
@@ -139,27 +169,29 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned)
 }
 cudaError_t cudaEventDestroy(cudaEvent_t e)
 {
-    cudaEventSynchronize(e);
+    work_until(nullptr, [=] { return e->done >= e->recorded; });
     delete e;
     return cudaSuccess;
 }
 cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s)
 {
+    TRY_STANDIN(s); /* allowed, but then the host may never wait for it */
     unsigned long ticket = ++e->recorded;
-    standin_push(s, [=] { e->done = ticket; });
+    s->queue.push_back({ [=] { e->done = ticket; }, nullptr, 0, true });
     return cudaSuccess;
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned)
 {
-    s->queue.push_back({ work(), e, e->recorded });
+    TRY_STANDIN(s); /* for an event outside of the recording */
+    s->queue.push_back({ work(), e, e->recorded, false });
     return cudaSuccess;
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t e)
 {
     unsigned long ticket = e->recorded;
-    if (forbidden(nullptr)) return standin_failed(cudaErrorStreamCaptureUnsupported);
+    TRY_STANDIN(nullptr);
     work_until(nullptr, [=] { return e->done >= ticket; });
-    return cudaSuccess;
+    return broken;
 }
 
 /* ---------------------------------------------------------------- graphs */
@@ -183,11 +215,13 @@ cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *graph)
 }
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *x, cudaGraph_t graph, unsigned long long)
 {
+    TRY_STANDIN(nullptr);
     *x = new CUgraphExec_st{ graph->works };
     return cudaSuccess;
 }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t x, cudaStream_t s)
 {
+    TRY_STANDIN(s);
     for (const work &w : x->works) standin_push(s, w);
     return cudaSuccess;
 }
@@ -262,8 +296,10 @@ extern "C" {
 cudaError_t cudaMallocAsync(void **p, size_t n, cudaStream_t s)
 {
     size_t bytes = room_for(n);
-    if (forbidden(s)) return standin_failed(cudaErrorStreamCaptureUnsupported);
     *p = nullptr;
+    TRY_STANDIN(s);
+    if (getenv("CUDA_STANDIN_BREAKS")) work_until(s, [=] { return s->queue.empty(); });
+    if (broken) return broken;
     if (n > capacity() - memory_used) return standin_failed(cudaErrorMemoryAllocation);
     char *start = find_memory(bytes);
     if (!start) return standin_failed(cudaErrorMemoryAllocation);
@@ -283,30 +319,45 @@ cudaError_t cudaMallocAsync(void **p, size_t n, cudaStream_t s)
 cudaError_t cudaFreeAsync(void *p, cudaStream_t s)
 {
     auto found = handed_out.find((char *)p);
+    if (s->recording) TRY_STANDIN(s); /* it is not of the recording */
     if (found == handed_out.end()) return standin_failed(cudaErrorInvalidValue);
     size_t n = found->second, bytes = room_for(n);
     handed_out.erase(found);
     memory_used -= n;
-    standin_push(s, [=] {
-        memset(p, 0xff, n < FILLED ? n : FILLED);
-        ASAN_POISON_MEMORY_REGION(p, bytes);
-        to_give.insert({ bytes, (char *)p });
-    });
+    s->queue.push_back({ [=] {
+                            memset(p, 0xff, n < FILLED ? n : FILLED);
+                            ASAN_POISON_MEMORY_REGION(p, bytes);
+                            to_give.insert({ bytes, (char *)p });
+                        },
+                         nullptr, 0, true });
     return cudaSuccess;
 }
 
+static std::map<const char *, size_t> pinned;
 cudaError_t cudaHostAlloc(void **p, size_t n, unsigned)
 {
+    *p = nullptr;
+    TRY_STANDIN(nullptr);
     *p = malloc(n);
+    if (*p) pinned[(const char *)*p] = n;
     return *p ? cudaSuccess : standin_failed(cudaErrorMemoryAllocation);
 }
 cudaError_t cudaFreeHost(void *p)
 {
+    if (recordings) TRY_STANDIN(nullptr);
     for (CUstream_st *s : streams) work_until(s, [=] { return s->queue.empty(); });
+    pinned.erase((const char *)p);
     free(p);
     return cudaSuccess;
 }
 
+static bool is_pinned(const void *p, size_t n)
+{
+    auto next = pinned.upper_bound((const char *)p);
+    if (next == pinned.begin()) return false;
+    --next;
+    return (const char *)p + n <= next->first + next->second;
+}
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t n, enum cudaMemcpyKind kind,
                             cudaStream_t s)
 {
@@ -316,11 +367,16 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t n, enum cudaMemcp
     if (device(to) != (kind != cudaMemcpyDeviceToHost) ||
         device(from) != (kind != cudaMemcpyHostToDevice))
         return standin_failed(cudaErrorInvalidValue);
+    if (broken) return broken;
+    if (s->recording && kind != cudaMemcpyDeviceToDevice &&
+        !is_pinned(kind == cudaMemcpyHostToDevice ? from : to, n))
+        TRY_STANDIN(s); /* the host would have to wait */
     standin_push(s, [=] { memcpy(to, from, n); });
     return cudaSuccess;
 }
 cudaError_t cudaMemsetAsync(void *to, int value, size_t n, cudaStream_t s)
 {
+    if (broken) return broken;
     standin_push(s, [=] { memset(to, value, n); });
     return cudaSuccess;
 }
@@ -382,6 +438,16 @@ cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr, int)
     *value = 1;
     return cudaSuccess;
 }
+cudaError_t cudaDeviceSynchronize(void)
+{
+    TRY_STANDIN(nullptr);
+    for (CUstream_st *s : streams) work_until(s, [=] { return s->queue.empty(); });
+    return broken;
+}
+cudaError_t standin_touch(void)
+{
+    return (cudaError_t)standin_number("CUDA_STANDIN_TOUCH", cudaSuccess);
+}
 cudaError_t cudaDriverGetVersion(int *version)
 {
     *version = (int)standin_number("CUDA_STANDIN_DRIVER", 13000);
@@ -395,7 +461,7 @@ cudaError_t cudaRuntimeGetVersion(int *version)
 cudaError_t emulator_last_error(void);
 cudaError_t cudaGetLastError(void)
 {
-    cudaError_t error = last_error ? last_error : emulator_last_error();
+    cudaError_t error = broken ? broken : last_error ? last_error : emulator_last_error();
     last_error = cudaSuccess;
     return error;
 }
@@ -418,6 +484,8 @@ const char *cudaGetErrorString(cudaError_t error)
         return "no kernel image is available for execution on the device";
     case cudaErrorJitCompilerNotFound: return "PTX JIT compiler library not found";
     case cudaErrorSymbolNotFound: return "named symbol not found";
+    case cudaErrorInvalidPtx: return "a PTX JIT compilation failed";
+    case cudaErrorIllegalAddress: return "an illegal memory access was encountered";
     default: return "invalid argument";
     }
 }

@@ -3,8 +3,9 @@
  * strides, alignment, masks in rows of 128 bits. What an algorithm was found for is all that it
  * does. Operands are rounded as the type of computation says.
  *
- * CUDA_STANDIN_WITHOUT  epilogues with one of these bits (128: masks, 512: sums, ...) have no
- *                       algorithm */
+ *   CUDA_STANDIN_WITHOUT  epilogues with one of these bits (128: masks, 512: sums, ...) have no
+ *                         algorithm
+ *   CUDA_STANDIN_RELU     "other": ReLU makes 0 of NaN, and masks let a 0 through */
 #include <stdlib.h>
 #include <string.h>
 #include <vector>
@@ -14,6 +15,7 @@
 
 struct cublasContext {
     cudaStream_t stream;
+    bool workspace; /* the caller's */
 };
 struct cublasLtContext {
     int unused;
@@ -41,6 +43,7 @@ static float rounded(float x, int n)
     return with_bits((u + unit / 2 - 1 + (u >> n & 1)) & ~(unit - 1));
 }
 
+static bool aligned(const void *p, uint64_t to) { return (uintptr_t)p % to == 0; }
 static size_t size_of(cudaDataType type)
 {
     return type == CUDA_R_64F ? 8 : type == CUDA_R_16BF ? 2 : 4;
@@ -95,6 +98,14 @@ static std::vector<double> read(const struct operand &a, int m, int n, cublasCom
     return to;
 }
 
+/* What cuBLASLt makes of NaN and 0 is not written down: as our kernels have it (NaN stays, 0 does
+ * not pass), or the other way. */
+static bool other_relu()
+{
+    static const char *text = getenv("CUDA_STANDIN_RELU");
+    return text && !strcmp(text, "other");
+}
+
 static void multiply(int m, int n, int k, double alpha, const struct operand &a,
                      const struct operand &b, double beta, void *c, cudaDataType type,
                      long long ldc, cublasComputeType_t how, const struct epilogue &end)
@@ -102,6 +113,10 @@ static void multiply(int m, int n, int k, double alpha, const struct operand &a,
     std::vector<double> left = read(a, m, k, how), right = read(b, k, n, how), sum((size_t)m);
     unsigned char *mask = (unsigned char *)end.mask;
     bool bias = end.kind & CUBLASLT_EPILOGUE_BIAS, relu = end.kind & CUBLASLT_EPILOGUE_RELU;
+    /* Another epilogue may be another kernel, which adds up in another way. */
+    const int lost = !mask || end.kind == CUBLASLT_EPILOGUE_DRELU ? 0
+                     : a.type == CUDA_R_16BF                      ? 9
+                                                                  : 1; /* bits of a sum */
     for (int j = 0; j < n; j++) {
         double total = 0;
         for (double &s : sum) s = 0;
@@ -110,6 +125,8 @@ static void multiply(int m, int n, int k, double alpha, const struct operand &a,
             double x = right[(size_t)j * (size_t)k + (size_t)p];
             total += x;
             for (int i = 0; i < m; i++) sum[(size_t)i] += column[i] * x;
+            for (int i = 0; i < m && lost; i++)
+                sum[(size_t)i] = rounded((float)sum[(size_t)i], lost);
         }
         if (end.kind == CUBLASLT_EPILOGUE_BGRADB) store(end.vector, type, j, total);
         for (int i = 0; i < m; i++) {
@@ -121,9 +138,11 @@ static void multiply(int m, int n, int k, double alpha, const struct operand &a,
                 if (!(mask[bit / 8] >> bit % 8 & 1)) x = 0;
             } else if (mask) {
                 unsigned char one = (unsigned char)(1 << bit % 8);
-                mask[bit / 8] = (unsigned char)((mask[bit / 8] & ~one) | (x > 0 ? one : 0));
+                bool passes = other_relu() ? x >= 0 : x > 0;
+                mask[bit / 8] = (unsigned char)((mask[bit / 8] & ~one) | (passes ? one : 0));
             }
-            store(c, type, at, relu && x < 0 ? 0 : x);
+            if (relu && (other_relu() ? !(x > 0) : x < 0)) x = 0;
+            store(c, type, at, x);
         }
     }
 }
@@ -153,9 +172,15 @@ cublasStatus_t cublasDestroy(cublasHandle_t h)
 cublasStatus_t cublasSetStream(cublasHandle_t h, cudaStream_t s)
 {
     h->stream = s;
+    h->workspace = false; /* back to one of its own */
     return CUBLAS_STATUS_SUCCESS;
 }
-cublasStatus_t cublasSetWorkspace(cublasHandle_t, void *, size_t) { return CUBLAS_STATUS_SUCCESS; }
+cublasStatus_t cublasSetWorkspace(cublasHandle_t h, void *p, size_t)
+{
+    if (!aligned(p, 256)) return CUBLAS_STATUS_INVALID_VALUE;
+    h->workspace = p != nullptr;
+    return CUBLAS_STATUS_SUCCESS;
+}
 const char *cublasGetStatusString(cublasStatus_t status)
 {
     return status == CUBLAS_STATUS_NOT_SUPPORTED ? "not supported"
@@ -175,6 +200,8 @@ cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t h, cublasOperation_t ta
     cudaDataType scale = type_c == CUDA_R_64F ? CUDA_R_64F : CUDA_R_32F;
     double one = load(alpha, scale, 0), add = load(beta, scale, 0);
     if (!types_fit(type_a, type_b, type_c, how)) return CUBLAS_STATUS_NOT_SUPPORTED;
+    if (!h->workspace)
+        return CUBLAS_STATUS_ALLOC_FAILED; /* recordings must not share cuBLAS's own */
     if (m < 0 || n < 0 || k < 0 || lda < (ta ? k : m) || ldb < (tb ? n : k) || ldc < m)
         return CUBLAS_STATUS_INVALID_VALUE;
     standin_push(h->stream, [=] {
@@ -226,7 +253,6 @@ static struct found_for found_for_of(cublasLtMatmulDesc_t d, cublasLtMatrixLayou
     return f;
 }
 
-static bool aligned(const void *p, uint64_t to) { return (uintptr_t)p % to == 0; }
 static bool layout_aligned(cublasLtMatrixLayout_t l)
 {
     return (size_t)l->ld * size_of(l->type) % 16 == 0;
@@ -349,7 +375,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, const vo
                               const void *a, cublasLtMatrixLayout_t la, const void *b,
                               cublasLtMatrixLayout_t lb, const void *beta, const void *c,
                               cublasLtMatrixLayout_t lc, void *to, cublasLtMatrixLayout_t,
-                              const cublasLtMatmulAlgo_t *algo, void *, size_t room,
+                              const cublasLtMatmulAlgo_t *algo, void *workspace, size_t room,
                               cudaStream_t stream)
 {
     float one = *(const float *)alpha, add = *(const float *)beta;
@@ -357,9 +383,9 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, const vo
     memcpy(&f, algo, sizeof f);
     now.alignment = f.alignment;
     now.workspace = f.workspace;
-    if (memcmp(&f, &now, sizeof f) != 0 || room < f.workspace || c != to ||
-        !aligned(a, f.alignment) || !aligned(b, f.alignment) || !aligned(to, f.alignment) ||
-        !extras_fit(d, la, lb, lc))
+    if (memcmp(&f, &now, sizeof f) != 0 || room < f.workspace || c != to || !workspace ||
+        !aligned(workspace, 256) || !aligned(a, f.alignment) || !aligned(b, f.alignment) ||
+        !aligned(to, f.alignment) || !extras_fit(d, la, lb, lc))
         return CUBLAS_STATUS_INVALID_VALUE;
     struct epilogue end;
     end.kind = d->epilogue;

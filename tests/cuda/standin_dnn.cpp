@@ -1,5 +1,6 @@
 /* standin_dnn.cpp - the convolutions that glow asks cuDNN for, by plain loops, in the order of the
  * stream. The workspace that was asked for is filled, so that one too small shows. */
+#include <stdint.h>
 #include <string.h>
 #include "cudnn.h"
 #include "standin.h"
@@ -84,7 +85,8 @@ static cudnnStatus_t run(cudnnHandle_t h, int which, const cudnnTensorStruct &x,
                          const cudnnConvolutionStruct &how, const void *px, const void *py,
                          const void *pw, void *workspace, size_t room)
 {
-    if (!fit(x, y, w, how) || room < WORKSPACE || !workspace) return CUDNN_STATUS_BAD_PARAM;
+    if (!fit(x, y, w, how) || room < WORKSPACE || !workspace || (uintptr_t)workspace % 256)
+        return CUDNN_STATUS_BAD_PARAM;
     if (x.wide)
         push_convolution<double>(h->stream, which, x, y, w, how, (double *)px, (double *)py,
                                  (double *)pw, workspace, room);

@@ -59,7 +59,12 @@ cudaError_t cudaLibraryLoadData(cudaLibrary_t *library, const void *code, enum c
     if (standin_records()) return standin_failed(cudaErrorStreamCaptureUnsupported);
     if (!memcmp(code, fatbin, sizeof fatbin))
         return standin_failed(cudaErrorNoKernelImageForDevice);
-    if (memcmp(code, ELFMAG, SELFMAG) != 0) /* a text, with its end */
+    /* A text, with its end. PTX for a newer device is invalid to the real one, too. */
+    const char *target =
+        memcmp(code, ELFMAG, SELFMAG) ? strstr((const char *)code, "sm_") : nullptr;
+    if (target && (size_t)atoi(target + 3) > standin_number("CUDA_STANDIN_ARCH", 90))
+        return standin_failed(cudaErrorInvalidPtx);
+    if (memcmp(code, ELFMAG, SELFMAG) != 0)
         return standin_failed(strlen((const char *)code) ? cudaErrorJitCompilerNotFound
                                                          : cudaErrorInvalidKernelImage);
     void *object = open_object((const char *)code);

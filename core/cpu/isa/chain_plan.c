@@ -57,11 +57,13 @@ static void cut_segments(struct chain *c)
 
 /* Which operand of dW is transposed, and with it the matrix that weights are kept as: the one that
  * costs less, the transposition itself and the columns of the last vector that are computed for
- * nothing taken together. */
+ * nothing taken together; where that is within 2%, the one with less padding. */
 static int is_turned(const struct chain_stage *s)
 {
     const int64_t plain = s->rows * divide_up(s->depth, LANES) + s->depth / 2;
     const int64_t turned = s->depth * divide_up(s->rows, LANES) + s->rows / 2;
+    if (max_int(plain - turned, turned - plain) * 50 < plain)
+        return panels_words(s->depth, s->rows) < panels_words(s->rows, s->depth);
     return turned < plain;
 }
 
