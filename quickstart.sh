@@ -7,7 +7,7 @@ usage()
 {
     cat <<'TEXT'
 usage: ./quickstart.sh [--no-install] [-- ARGUMENT...]
-       ./quickstart.sh check [--no-install]
+       ./quickstart.sh check [--no-install] [--sanitize]
 
 Installs the Debian packages that are missing (as root or through sudo), builds glow in build/ and
 trains the model of glow.cfg. The run is written to runs/quickstart: checkpoint, log, loss curve and
@@ -16,6 +16,8 @@ Arguments behind -- go to `glow train`, e.g. ./quickstart.sh -- --steps 200 --th
 
 check           build, then run every test: make check, the ABI checks, and the conformance suite
                 on each plug-in
+--sanitize      with check: the tests of the CUDA backend once more, built with the sanitizers of addresses
+                and undefined behaviour; minutes more
 --no-install    never install; if a package is missing, say which and stop
 --help          this text
 
@@ -25,17 +27,23 @@ TEXT
 
 mode=train
 install=yes
+sanitize=no
 train_arguments=()
 while [ $# -gt 0 ]; do
     case $1 in
     check) mode=check ;;
     --no-install) install=no ;;
+    --sanitize) sanitize=yes ;;
     -h | --help) usage; exit 0 ;;
     --) shift; train_arguments=("$@"); break ;;
     *) echo "quickstart.sh: unknown argument \"$1\"; --help lists what there is" >&2; exit 2 ;;
     esac
     shift
 done
+if [ $sanitize = yes ] && [ $mode != check ]; then
+    echo "quickstart.sh: --sanitize goes with check" >&2
+    exit 2
+fi
 
 build_packages=(gcc g++ libc6-dev make autoconf automake libtool pkg-config libconfig-dev libjansson-dev
     libspng-dev libturbojpeg0-dev libzip-dev zlib1g-dev libcairo2-dev)
@@ -190,12 +198,15 @@ and the training are described in glow.cfg: change it and run ./quickstart.sh ag
 TEXT
 }
 
+sanitized() { make -C $build -s -j "$jobs" check-cuda-asan >&2; }
+
 check()
 {
     local status=0
     make -C $build -s -j "$jobs" check >&2 || status=1
     make -C $build -s check-abi >&2 || status=1
     make -C $build -s check-plugins >&2 || status=1
+    [ $sanitize = no ] || stage "check under sanitizers" sanitized || status=1
     return $status
 }
 

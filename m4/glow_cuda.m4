@@ -6,7 +6,8 @@
 # Sets NVCC, NVCC_GENCODE, CUDA_CPPFLAGS, CUDA_LDFLAGS, CUDA_LIBS, CUDA_ARCHS and the conditional CUDA;
 # glow_cuda is yes or the list of what is missing.
 
-# GLOW_CUDA_LIB(NAME, NUMBERS, HEADER, CALL) - wheels ship libNAME.so.NUMBER and no libNAME.so.
+# GLOW_CUDA_LIB(NAME, NUMBERS, HEADER, CALL, [OLDEST]) - wheels ship libNAME.so.NUMBER and no libNAME.so.
+# CALL is new in the version OLDEST, which is said when something is missing.
 AC_DEFUN([GLOW_CUDA_LIB],
 [AC_MSG_CHECKING([for $3 and lib$1])
 glow_found=
@@ -17,7 +18,7 @@ for glow_lib in -l$1 m4_foreach_w([glow_number], [$2], [-l:lib$1.so.glow_number 
 done
 AC_MSG_RESULT([${glow_found:-no}])
 AS_IF([test -n "$glow_found"], [CUDA_LIBS="$glow_found $CUDA_LIBS"],
-      [glow_cuda_missing="$glow_cuda_missing lib$1"])])
+      [glow_cuda_missing="$glow_cuda_missing lib$1[]m4_ifval([$5], [[]-of-CUDA-$5-or-newer])"])])
 
 AC_DEFUN([GLOW_CUDA],
 [AC_ARG_WITH([cuda], [AS_HELP_STRING([--with-cuda=auto|yes|no|DIR],
@@ -51,7 +52,7 @@ AS_IF([test "x$with_cuda" != xno],
   glow_saved_CPPFLAGS=$CPPFLAGS glow_saved_LDFLAGS=$LDFLAGS glow_saved_LIBS=$LIBS
   CPPFLAGS="$CPPFLAGS $CUDA_CPPFLAGS"
   LDFLAGS="$LDFLAGS $CUDA_LDFLAGS -Wl,--allow-shlib-undefined"
-  GLOW_CUDA_LIB([cudart], [13 12], [cuda_runtime_api.h], [cudaLibrary_t l; return cudaLibraryLoadData(&l, 0, 0, 0, 0, 0, 0, 0);])
+  GLOW_CUDA_LIB([cudart], [13 12], [cuda_runtime_api.h], [cudaLibrary_t l; return cudaLibraryLoadData(&l, 0, 0, 0, 0, 0, 0, 0);], [12.8])
   GLOW_CUDA_LIB([cublasLt], [13 12], [cublasLt.h], [cublasLtHandle_t h; return cublasLtCreate(&h);])
   GLOW_CUDA_LIB([cublas], [13 12], [cublas_v2.h], [cublasHandle_t h; return cublasCreate(&h);])
   GLOW_CUDA_LIB([cudnn], [9], [cudnn.h], [cudnnHandle_t h; return cudnnCreate(&h);])

@@ -316,13 +316,14 @@ struct meeting {
 static void convolve(const struct tensor *y, const struct tensor *w, const struct tensor *image,
                      void (*visit)(const struct meeting *))
 {
+    const int64_t pad_y = w->dim[3] / 2, pad_x = w->dim[4] / 2;
+    const int64_t weights = tensor_count(w) / w->dim[1]; /* of an output channel */
     for (int64_t i = 0; i < tensor_count(y); i++) {
-        int64_t at[MAX_DIMS] = { 0 }, pad_y = w->dim[3] / 2, pad_x = w->dim[4] / 2;
+        int64_t at[MAX_DIMS] = { 0 };
         coordinates(y, i, at);
-        for (int64_t j = 0; j < tensor_count(w); j++) {
+        for (int64_t j = at[1] * weights; j < (at[1] + 1) * weights; j++) {
             int64_t of[MAX_DIMS] = { 0 };
             coordinates(w, j, of);
-            if (of[1] != at[1]) continue;
             struct meeting m = { data(y) + i,           data(w) + j,          image, at[0], of[2],
                                  at[2] + of[3] - pad_y, at[3] + of[4] - pad_x };
             visit(&m);

@@ -254,8 +254,9 @@ static void check_close(const struct pair *p, const char *what, int number)
  * itself. */
 void problem_check_kernel(struct problem *p, const char *what)
 {
+    const int most = tried.backend->upload ? 2 : THREADS;
     void *first[MOST] = { NULL };
-    for (int threads = 1; threads <= THREADS; threads++) {
+    for (int threads = 1; threads <= most; threads++) {
         for (int i = 0; i < p->n_out; i++)
             if (p->out[i].block) memset(p->out[i].block, 0xff, p->out[i].block_size);
         problem_run(p, tried.engines[threads - 1]);

@@ -61,8 +61,8 @@ struct problem {
 struct step problem_step(const struct problem *, int exact, struct tensor *in, struct tensor *out);
 void problem_reference(const struct problem *);
 void problem_run(const struct problem *, struct engine *);
-/* The kernel with one thread agrees with the reference, and with more threads bit by bit with
- * itself. */
+/* The kernel with one thread agrees with the reference, and with more threads, or a second time on
+ * a device, bit by bit with itself. */
 void problem_check_kernel(struct problem *, const char *what);
 /* Against the reference in all layouts up to `most`, with all instruction sets. */
 void problem_check(struct problem *, enum layout most, const char *what);

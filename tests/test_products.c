@@ -3,7 +3,7 @@
  * this processor, both types, and for convolutions bf16. Inputs lie in memory full of NaN, so that
  * whatever a kernel reads beside them and uses shows; what lies behind outputs must not change.
  * Each runs with 1, 2 and 3 threads, with identical bits. With GLOW_BACKEND=cuda in the environment
- * all of it runs on the device. */
+ * all of it runs on the device, twice, for there are no threads to be told. */
 #include "problem.h"
 #include <check.h>
 #undef fail /* a macro of check.h; status.h has a function */

@@ -51,10 +51,11 @@ glow_status engine_finish(struct engine *e)
 
 /* ---------------------------------------------------------------- opening */
 
-static int version_of(int number, int *minor)
+/* A driver serves every run time of its own major version. But of 12, the first passes no more than
+ * 4 kB of arguments to a kernel, and those of fused.cu take more: that would fail in a step. */
+static int oldest_driver(int runtime)
 {
-    *minor = number % 1000 / 10;
-    return number / 1000;
+    return runtime / 1000 == 12 ? 12010 : runtime / 1000 * 1000;
 }
 
 /* Whether the first device runs our kernels: it may be of a kind that the build did not name, or
@@ -75,16 +76,16 @@ static int runs_kernels(char *why, size_t size)
 
 int engine_usable(char *why, size_t size)
 {
-    int devices = 0, driver = 0, runtime = 0, pools = 0, minor, run_minor;
+    int devices = 0, driver = 0, runtime = 0, pools = 0;
     cudaError_t error = cudaGetDeviceCount(&devices);
     cudaDriverGetVersion(&driver);
     cudaRuntimeGetVersion(&runtime);
-    if (error == cudaErrorInsufficientDriver) {
-        int major = version_of(driver, &minor), run_major = version_of(runtime, &run_minor);
+    const int oldest = oldest_driver(runtime);
+    if (error == cudaErrorInsufficientDriver || driver < oldest) {
         snprintf(why, size,
                  "the NVIDIA driver is too old: it serves CUDA %d.%d, this glow needs %d.%d "
                  "(asked the driver)",
-                 major, minor, run_major, run_minor);
+                 driver / 1000, driver % 1000 / 10, oldest / 1000, oldest % 1000 / 10);
         return 0;
     }
     if (error != cudaSuccess || devices == 0) {

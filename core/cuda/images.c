@@ -111,8 +111,7 @@ static glow_status refused_by_cuda(struct image_kernel *k, cudaError_t error)
     cudaGetLastError();
     bool unserved =
         error == cudaErrorNoKernelImageForDevice || error == cudaErrorUnsupportedPtxVersion ||
-        error == cudaErrorJitCompilerNotFound || error == cudaErrorJitCompilationDisabled ||
-        error == cudaErrorCallRequiresNewerDriver;
+        error == cudaErrorJitCompilerNotFound || error == cudaErrorJitCompilationDisabled;
     k->status = unserved                             ? GLOW_ENOTSUP
                 : error == cudaErrorMemoryAllocation ? GLOW_ENOMEM
                                                      : GLOW_EINVAL;
@@ -171,7 +170,9 @@ static glow_status count_parameters(struct image_kernel *k)
         return k->status = GLOW_EINVAL;
     }
     cudaGetLastError();
-    return error == cudaErrorCallRequiresNewerDriver ? refused_by_cuda(k, error) : GLOW_OK;
+    return error == cudaErrorCallRequiresNewerDriver
+               ? refuse(k, GLOW_ENOTSUP, "its image takes a driver of CUDA 12.4 or newer")
+               : GLOW_OK;
 }
 
 /* Asking for its attributes brings the code to the device, however lazy the run time is. */

@@ -26,3 +26,13 @@ run_program()
         failed=1
     fi
 }
+
+# The same with the threads of the kernels in either order. (CUDA_EMULATOR_REVERSE in the environment
+# turns the order of all the others: the suite runs once so, once so.)
+run_in_both_orders()
+{
+    [ "${GLOW_TEST_GPU:-0}" = 1 ] && { run_program "$1"; return; }
+    local CUDA_EMULATOR_REVERSE
+    export CUDA_EMULATOR_REVERSE
+    for CUDA_EMULATOR_REVERSE in 0 1; do run_program "$1"; done
+}

@@ -4,8 +4,9 @@
  * a barrier that some threads never reach ends the program with the place.
  *
  * A block's threads run in order, each up to its next barrier; with CUDA_EMULATOR_REVERSE=1 in the
- * environment the last comes first. A missing barrier shows in one of the two orders.
- * A thread that returns hands its stack to the next: kernels without barriers stay on one. */
+ * environment the last comes first, as does the last block. A missing barrier shows in one of the
+ * two orders. A thread that returns hands its stack to the next: kernels without barriers stay on
+ * one. */
 #ifndef TESTS_CUDA_EMULATOR_H
 #define TESTS_CUDA_EMULATOR_H
 #include <math.h>
@@ -254,14 +255,15 @@ inline void launch(const char *name, dim3 grid, dim3 block, size_t shared,
     m.grid_dim = grid;
     m.block_dim = block;
     m.body = body;
-    for (unsigned z = 0; z < grid.z; z++)
-        for (unsigned y = 0; y < grid.y; y++)
-            for (unsigned x = 0; x < grid.x; x++) {
-                m.block = { x, y, z };
-                m.dynamic.assign(shared, (char)0xff);
-                fill_shared();
-                run_block();
-            }
+    const uint64_t blocks = (uint64_t)grid.x * grid.y * grid.z;
+    for (uint64_t k = 0; k < blocks; k++) {
+        const uint64_t i = m.reverse ? blocks - 1 - k : k;
+        m.block = { (unsigned)(i % grid.x), (unsigned)(i / grid.x % grid.y),
+                    (unsigned)(i / grid.x / grid.y) };
+        m.dynamic.assign(shared, (char)0xff);
+        fill_shared();
+        run_block();
+    }
 }
 
 /* The stand-in's run time sets this to queue the work on a stream. */

@@ -148,6 +148,9 @@ if [ -n "$nvcc" ]; then
 fi
 plugin moment "$moment"
 CUDA_STANDIN_ARCH=75 decomposes 'its image has no code for this device, stand-in of compute capability 7.5 (no kernel'
+export CUDA_STANDIN_RUNTIME=12080 # a driver that tells nothing of parameters
+CUDA_STANDIN_DRIVER=12030 decomposes 'takes a driver of CUDA 12.4'
+unset CUDA_STANDIN_RUNTIME
 plugin moment "$moment" -DLIMIT=1
 decomposes ''
 [ -f "$work/moment.ptx" ] || printf '.version 9.0\n.target sm_90\n.address_size 64\n' > "$work/moment.ptx"

@@ -59,8 +59,25 @@ check_DATA += %D%/test_cuda$(EXEEXT)
 CLEANFILES += %D%/test_cuda$(EXEEXT)
 %C%_test_cuda_LDADD = $(engine_LIBS)
 endif
-cuda_tests = %D%/engine.sh %D%/gpu_run.sh %D%/images.sh %D%/kernels.sh %D%/missing.sh %D%/nvrtc.sh \
-	%D%/plugins.sh %D%/products.sh
+# The longest first: with few processors the whole takes less long so.
+cuda_tests = %D%/products.sh %D%/engine.sh %D%/images.sh %D%/plugins.sh %D%/gpu_run.sh %D%/kernels.sh \
+	%D%/nvrtc.sh %D%/missing.sh
+# The programs that these run.
+cuda_programs = \
+	tests/test_bf16$(EXEEXT) \
+	tests/test_checkpoint$(EXEEXT) \
+	tests/test_flow$(EXEEXT) \
+	tests/test_graph$(EXEEXT) \
+	tests/test_kernels$(EXEEXT) \
+	tests/test_operations$(EXEEXT) \
+	tests/test_products$(EXEEXT) \
+	tests/test_program$(EXEEXT) \
+	tests/test_rewrite$(EXEEXT) \
+	tests/test_train$(EXEEXT) \
+	tests/test_types$(EXEEXT) \
+	$(filter tests/layers/%,$(check_PROGRAMS)) \
+	$(filter tests/nets/%,$(check_PROGRAMS)) \
+	$(filter tests/priors/%,$(check_PROGRAMS))
 TESTS += $(cuda_tests)
 dist_check_SCRIPTS += $(cuda_tests)
 EXTRA_DIST += %D%/common.sh %D%/gpu_compare.py %D%/moment.cu

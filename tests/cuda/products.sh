@@ -9,6 +9,6 @@ for CK_RUN_CASE in f32 'bf16, whole numbers'; do
     for without in 6 128 512; do # biases and ReLUs; masks; sums
         CUDA_STANDIN_WITHOUT=$without run_program test_products
     done
-    CUDA_EMULATOR_REVERSE=1 CUDA_STANDIN_RELU=other run_program test_products
+    CUDA_EMULATOR_REVERSE=$((1 - ${CUDA_EMULATOR_REVERSE:-0})) CUDA_STANDIN_RELU=other run_program test_products
 done
 exit $failed

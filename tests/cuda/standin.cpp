@@ -8,6 +8,7 @@
  *   CUDA_STANDIN_MEMORY   megabytes of the device
  *   CUDA_STANDIN_DEVICES  how many there are
  *   CUDA_STANDIN_DRIVER   CUDA version that the driver serves, such as 11040
+ *   CUDA_STANDIN_RUNTIME  version of the run time itself
  *   CUDA_STANDIN_ARCH     compute capability of the device, such as 75
  *   CUDA_STANDIN_TOUCH    error of the first call that needs the device, such as 209
  *   CUDA_STANDIN_BREAKS   the piece of work at which the device breaks: from then on every call
@@ -240,8 +241,9 @@ bool standin_records() { return forbidden(nullptr); }
 
 /* ---------------------------------------------------------------- memory */
 
-/* Only the beginning of a large block is filled: pages that nobody touches cost nothing. */
-static const size_t RESERVED = (size_t)1 << 33, FILLED = 128 << 10;
+/* Only the beginning of a large block is filled: pages that nobody touches cost nothing. The host
+ * is locked out and let in at each wait, which is quick where the pages are large. */
+static const size_t RESERVED = (size_t)1 << 33, FILLED = 128 << 10, LARGE_PAGE = 2 << 20;
 static char *memory;
 static size_t memory_top, memory_used;
 static std::map<char *, size_t> handed_out;   /* start, bytes with what stands behind */
@@ -256,7 +258,8 @@ static size_t capacity(void) { return standin_number("CUDA_STANDIN_MEMORY", 4096
 
 static void open_memory(bool open)
 {
-    if (memory_top) mprotect(memory, memory_top, open ? PROT_READ | PROT_WRITE : PROT_NONE);
+    const size_t bytes = (memory_top + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE;
+    if (bytes) mprotect(memory, bytes, open ? PROT_READ | PROT_WRITE : PROT_NONE);
 }
 
 /* What a block takes: a power of two, so that the next of about its size can have it, and some room
@@ -277,9 +280,12 @@ static char *find_memory(size_t bytes)
         to_give.erase(found);
         return p;
     }
-    if (!memory)
-        memory = (char *)mmap(nullptr, RESERVED, PROT_NONE,
-                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (!memory) {
+        char *all = (char *)mmap(nullptr, RESERVED + LARGE_PAGE, PROT_NONE,
+                                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        memory = all + (LARGE_PAGE - (uintptr_t)all % LARGE_PAGE) % LARGE_PAGE;
+        madvise(memory, RESERVED, MADV_HUGEPAGE);
+    }
     if (memory_top + bytes > RESERVED) return nullptr;
     char *p = memory + memory_top;
     memory_top += bytes;
@@ -299,11 +305,13 @@ cudaError_t cudaMallocAsync(void **p, size_t n, cudaStream_t s)
     if (!start) return standin_failed(cudaErrorMemoryAllocation);
     memory_used += n;
     handed_out[start] = n;
-    mprotect(start, bytes, PROT_READ | PROT_WRITE);
     ASAN_UNPOISON_MEMORY_REGION(start, bytes);
-    memset(start, 0xff, bytes < FILLED ? bytes : FILLED); /* NaN */
     ASAN_POISON_MEMORY_REGION(start + n, bytes - n);
-    mprotect(start, bytes, PROT_NONE);
+    standin_push(s, [=] {
+        ASAN_UNPOISON_MEMORY_REGION(start, bytes);
+        memset(start, 0xff, bytes < FILLED ? bytes : FILLED); /* NaN */
+        ASAN_POISON_MEMORY_REGION(start + n, bytes - n);
+    });
     *p = start;
     return cudaSuccess;
 }
@@ -404,7 +412,7 @@ cudaError_t cudaGetDeviceCount(int *n)
     *n = 0;
     cudaDriverGetVersion(&driver);
     cudaRuntimeGetVersion(&runtime);
-    if (driver < runtime) return standin_failed(cudaErrorInsufficientDriver);
+    if (driver / 1000 < runtime / 1000) return standin_failed(cudaErrorInsufficientDriver);
     *n = (int)standin_number("CUDA_STANDIN_DEVICES", 1);
     return *n ? cudaSuccess : standin_failed(cudaErrorNoDevice);
 }
@@ -447,7 +455,7 @@ cudaError_t cudaDriverGetVersion(int *version)
 }
 cudaError_t cudaRuntimeGetVersion(int *version)
 {
-    *version = 13000;
+    *version = (int)standin_number("CUDA_STANDIN_RUNTIME", 13000);
     return cudaSuccess;
 }
 cudaError_t emulator_last_error(void);
@@ -464,6 +472,8 @@ const char *cudaGetErrorString(cudaError_t error)
     case cudaErrorMemoryAllocation: return "out of memory";
     case cudaErrorInvalidConfiguration: return "invalid configuration argument";
     case cudaErrorInsufficientDriver: return "CUDA driver version is insufficient";
+    case cudaErrorCallRequiresNewerDriver:
+        return "API call is not supported in the installed CUDA driver";
     case cudaErrorNoDevice: return "no CUDA-capable device is detected";
     case cudaErrorStreamCaptureUnsupported:
         return "operation not permitted when stream is capturing";

@@ -100,6 +100,8 @@ cudaError_t cudaFuncGetAttributes(struct cudaFuncAttributes *a, const void *func
 cudaError_t cudaFuncGetParamInfo(const void *function, size_t i, size_t *offset, size_t *size)
 {
     const CUkern_st *k = (const CUkern_st *)function;
+    if (standin_number("CUDA_STANDIN_DRIVER", 13000) < 12040)
+        return standin_failed(cudaErrorCallRequiresNewerDriver);
     if (i >= k->entry->n) return standin_failed(cudaErrorInvalidValue);
     *size = k->entry->size[i];
     *offset = 8 * i;
