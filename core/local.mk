@@ -98,6 +98,6 @@ noinst_LTLIBRARIES += %D%/libcore.la
 # PKGLIBDIR: where plug-ins are installed, in directories layers, nets, priors and datasets. A program
 # that runs from the build tree, /proc/self/exe being BUILD/host/glow, takes BUILD/plugins/*/.libs.
 %C%_libcore_la_CPPFLAGS = $(AM_CPPFLAGS) $(LIBCONFIG_CFLAGS) $(JANSSON_CFLAGS) $(SPNG_CFLAGS) \
-	$(TURBOJPEG_CFLAGS) $(CAIRO_CFLAGS) $(ZLIB_CFLAGS) -DPKGLIBDIR='"$(pkglibdir)"'
+	$(TURBOJPEG_CFLAGS) $(CAIRO_CFLAGS) -DPKGLIBDIR='"$(pkglibdir)"'
 %C%_libcore_la_LIBADD = core/cpu/libcpu.la $(LIBCONFIG_LIBS) $(JANSSON_LIBS) $(SPNG_LIBS) \
-	$(TURBOJPEG_LIBS) $(CAIRO_LIBS) $(ZLIB_LIBS) $(DL_LIBS)
+	$(TURBOJPEG_LIBS) $(CAIRO_LIBS) $(DL_LIBS)
